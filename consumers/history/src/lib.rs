@@ -1,0 +1,1 @@
+//! Projects message.delivered into the history view.

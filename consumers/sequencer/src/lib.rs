@@ -1,0 +1,1 @@
+//! Decides each command, numbers it, and writes the decision to the log.

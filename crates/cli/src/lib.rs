@@ -1,0 +1,1 @@
+//! The tidings command: dev, import, tail, topics, token, bench.

@@ -1,0 +1,1 @@
+//! The log in the data folder's SQLite file.

@@ -1,0 +1,1 @@
+//! What every service needs: configuration, telemetry, health, lifecycle, auth.

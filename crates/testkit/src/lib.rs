@@ -1,0 +1,1 @@
+//! Servers, clients and generators for tests.

@@ -1,0 +1,4 @@
+//! What people read: the history view's port, its adapters and their
+//! conformance suite.
+
+pub mod history;

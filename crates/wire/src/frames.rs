@@ -1,0 +1,1 @@
+//! The socket protocol's frames (`tidings.v1`).

@@ -1,0 +1,148 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+
+/// The names of the headers that records carry.
+pub mod names {
+    /// CloudEvents: the event's id; of a decision the same if decided again.
+    pub const CE_ID: &str = "ce_id";
+    /// CloudEvents: what it is, such as `tidings.message.sent`.
+    pub const CE_TYPE: &str = "ce_type";
+    /// CloudEvents: who made it.
+    pub const CE_SOURCE: &str = "ce_source";
+    /// CloudEvents: when, RFC 3339.
+    pub const CE_TIME: &str = "ce_time";
+    /// CloudEvents: always `1.0`.
+    pub const CE_SPECVERSION: &str = "ce_specversion";
+    /// W3C trace context.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// The tenant.
+    pub const TENANT: &str = "tenant";
+    /// The epoch of the writer's claim.
+    pub const CE_EPOCH: &str = "ce_epoch";
+    /// The writer's name, from its claim.
+    pub const CE_OWNER: &str = "ce_owner";
+    /// The command decided: `message.sent@4711`.
+    pub const CE_INPUT: &str = "ce_input";
+    /// The digest of the partition's state after the decision.
+    pub const CE_DIGEST: &str = "ce_digest";
+    /// Dead letters: the topic it stood in.
+    pub const DEAD_TOPIC: &str = "dead_topic";
+    /// Dead letters: the partition it stood in.
+    pub const DEAD_PARTITION: &str = "dead_partition";
+    /// Dead letters: the offset it stood at.
+    pub const DEAD_OFFSET: &str = "dead_offset";
+    /// Dead letters: what was wrong with it.
+    pub const DEAD_ERROR: &str = "dead_error";
+    /// Dead letters: who could not use it.
+    pub const DEAD_CONSUMER: &str = "dead_consumer";
+    /// Dead letters: how often it was tried.
+    pub const DEAD_ATTEMPTS: &str = "dead_attempts";
+
+    /// All of them, to be kept without a copy when read.
+    pub(super) const KNOWN: [&str; 17] = [
+        CE_ID, CE_TYPE, CE_SOURCE, CE_TIME, CE_SPECVERSION, TRACEPARENT, TENANT, CE_EPOCH,
+        CE_OWNER, CE_INPUT, CE_DIGEST, DEAD_TOPIC, DEAD_PARTITION, DEAD_OFFSET, DEAD_ERROR,
+        DEAD_CONSUMER, DEAD_ATTEMPTS,
+    ];
+}
+
+/// A header's name; ours are kept without a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderName(Cow<'static, str>);
+
+impl HeaderName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&'static str> for HeaderName {
+    fn from(name: &'static str) -> Self {
+        Self(Cow::Borrowed(name))
+    }
+}
+
+/// A record's headers, in order. Names may repeat; the last one counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(HeaderName, Bytes)>);
+
+impl Headers {
+    /// No headers, with room for `count`.
+    #[must_use]
+    pub fn with_capacity(count: usize) -> Self {
+        Self(Vec::with_capacity(count))
+    }
+
+    /// Adds one of our own headers.
+    pub fn push(&mut self, name: &'static str, value: impl Into<Bytes>) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    /// Adds a header read from a log, whatever its name.
+    pub fn push_read(&mut self, name: &str, value: Bytes) {
+        let known = names::KNOWN.into_iter().find(|known| *known == name);
+        let name = known.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed);
+        self.0.push((HeaderName(name), value));
+    }
+
+    /// The bytes of a header.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Bytes> {
+        self.0.iter().rev().find(|(n, _)| n.as_str() == name).map(|(_, value)| value)
+    }
+
+    /// The text of a header, if it is there and is UTF-8.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Bytes)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+}
+
+/// A W3C `traceparent`: `00-<trace id>-<parent id>-<flags>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceParent {
+    trace_id: u128,
+    parent_id: u64,
+    sampled: bool,
+}
+
+impl TraceParent {
+    /// A trace of these ids; neither may be zero.
+    #[must_use]
+    pub fn new(trace_id: u128, parent_id: u64, sampled: bool) -> Option<Self> {
+        (trace_id != 0 && parent_id != 0).then_some(Self { trace_id, parent_id, sampled })
+    }
+
+    /// Reads a header of version 00.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (version, trace, parent, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if version != "00" || trace.len() != 32 || parent.len() != 16 || parts.next().is_some() {
+            return None;
+        }
+        let flags = u8::from_str_radix(flags, 16).ok()?;
+        Self::new(
+            u128::from_str_radix(trace, 16).ok()?,
+            u64::from_str_radix(parent, 16).ok()?,
+            flags & 1 == 1,
+        )
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags = u8::from(self.sampled);
+        write!(f, "00-{:032x}-{:016x}-{flags:02x}", self.trace_id, self.parent_id)
+    }
+}

@@ -1,0 +1,1 @@
+//! The socket server: commands in, acknowledgements and events out.
