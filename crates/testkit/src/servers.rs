@@ -1,0 +1,206 @@
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
+use std::sync::LazyLock;
+use std::{env, thread};
+
+use anyhow::{Context, Result, bail};
+
+/// Where the real servers are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Servers {
+    /// Kafka's bootstrap servers, `host:port`.
+    pub brokers: String,
+    /// The base of the schema registry's Confluent API.
+    pub registry_url: String,
+    /// MongoDB, with a database in the path.
+    pub mongodb_uri: String,
+}
+
+/// All three servers; see [`brokers`] for where they come from.
+///
+/// # Panics
+/// Where one cannot be started.
+#[must_use]
+pub fn servers() -> &'static Servers {
+    static SERVERS: LazyLock<Servers> = LazyLock::new(|| {
+        // Three starts at once take little longer than one.
+        let registry = thread::spawn(|| registry_url().to_owned());
+        let mongodb = thread::spawn(|| mongodb_uri().to_owned());
+        let joined = |handle: thread::JoinHandle<String>| {
+            handle
+                .join()
+                .expect("the thread that starts a server says why it cannot")
+        };
+        Servers {
+            brokers: brokers().to_owned(),
+            registry_url: joined(registry),
+            mongodb_uri: joined(mongodb),
+        }
+    });
+    &SERVERS
+}
+
+/// Kafka's bootstrap servers: `KAFKA_BROKERS`, or a broker that
+/// `scripts/servers` starts once per process and that ends with it.
+///
+/// # Panics
+/// Where it cannot be started.
+#[must_use]
+pub fn brokers() -> &'static str {
+    static BROKERS: LazyLock<String> = LazyLock::new(|| {
+        from_environment_or_started("KAFKA_BROKERS", "kafka", |port| format!("127.0.0.1:{port}"))
+    });
+    &BROKERS
+}
+
+/// The base of a schema registry's Confluent API: `SCHEMA_REGISTRY_URL`, or a
+/// registry started as in [`brokers`].
+///
+/// # Panics
+/// Where it cannot be started.
+#[must_use]
+pub fn registry_url() -> &'static str {
+    static REGISTRY: LazyLock<String> = LazyLock::new(|| {
+        from_environment_or_started("SCHEMA_REGISTRY_URL", "registry", |port| {
+            format!("http://127.0.0.1:{port}/apis/ccompat/v7")
+        })
+    });
+    &REGISTRY
+}
+
+/// A MongoDB with a database in the path: `MONGODB_URI`, or a server started
+/// as in [`brokers`].
+///
+/// # Panics
+/// Where it cannot be started.
+#[must_use]
+pub fn mongodb_uri() -> &'static str {
+    static MONGODB: LazyLock<String> = LazyLock::new(|| {
+        from_environment_or_started("MONGODB_URI", "mongodb", |port| {
+            format!("mongodb://127.0.0.1:{port}/tidings")
+        })
+    });
+    &MONGODB
+}
+
+/// A prefix for topics, subjects and groups that no other test uses.
+#[must_use]
+pub fn fresh_prefix() -> String {
+    format!("{}.", fresh_name())
+}
+
+/// The same MongoDB with a database that no other test uses.
+#[must_use]
+pub fn fresh_database(uri: &str) -> String {
+    let (base, options) = match uri.split_once('?') {
+        Some((base, options)) => (base, format!("?{options}")),
+        None => (uri, String::new()),
+    };
+    let (scheme, rest) = base.split_once("://").unwrap_or(("mongodb", base));
+    let hosts = rest.split('/').next().unwrap_or(rest);
+    format!("{scheme}://{hosts}/{}{options}", fresh_name())
+}
+
+fn fresh_name() -> String {
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    format!("test-{}", &unique[..12])
+}
+
+fn from_environment_or_started(
+    variable: &str,
+    kind: &str,
+    address: impl FnOnce(&str) -> String,
+) -> String {
+    match env::var(variable) {
+        Ok(value) if !value.is_empty() => value,
+        _ => match start(kind) {
+            Ok(port) => address(&port),
+            Err(error) => panic!("cannot start {kind} ({variable} is not set): {error:#}"),
+        },
+    }
+}
+
+/// Starts a server that ends with this process; returns its port.
+fn start(kind: &str) -> Result<String> {
+    let script = script();
+    let folder = own_folder()?.join(kind);
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+
+    let fetched = Command::new(&script)
+        .arg("fetch")
+        .status()
+        .context("scripts/servers")?;
+    if !fetched.success() {
+        bail!("scripts/servers fetch failed");
+    }
+    let asked = Command::new(&script).arg("port").output()?;
+    let port = String::from_utf8(asked.stdout)?.trim().to_owned();
+    let log_path = folder.with_extension("log");
+    let log = File::create(&log_path)?;
+    // Never waited for: `--parent` ends it when this process is gone, and until
+    // then it is needed.
+    let server = Command::new(&script)
+        .args(["run", kind, "--port", &port, "--data"])
+        .arg(&folder)
+        .args(["--parent", &process::id().to_string()])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()?;
+    let ready = Command::new(&script)
+        .args([
+            "wait",
+            kind,
+            "--port",
+            &port,
+            "--pid",
+            &server.id().to_string(),
+        ])
+        .status()?;
+    if !ready.success() {
+        bail!("{kind} did not come up; see {}", log_path.display());
+    }
+    Ok(port)
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/servers")
+}
+
+/// A folder for this process's servers. Nobody is there to remove it when the
+/// process ends, so each start removes those of processes that are gone.
+fn own_folder() -> Result<PathBuf> {
+    let all = env::temp_dir().join("tidings-testkit");
+    fs::create_dir_all(&all)?;
+    for entry in fs::read_dir(&all)?.flatten() {
+        let name = entry.file_name();
+        let gone = name.to_str().is_some_and(|pid| {
+            pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()
+        });
+        if gone {
+            // Another process may be removing it at this moment: no matter.
+            fs::remove_dir_all(entry.path()).ok();
+        }
+    }
+    Ok(all.join(process::id().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_database_keeps_hosts_and_options() {
+        let uri = fresh_database("mongodb://u:p@a:1,b:2/tidings?replicaSet=r");
+        let (start, rest) = uri.split_once("/test-").expect("a new name");
+        assert_eq!(start, "mongodb://u:p@a:1,b:2");
+        assert!(rest.ends_with("?replicaSet=r"));
+        assert!(fresh_database("mongodb://a:1").starts_with("mongodb://a:1/test-"));
+    }
+
+    #[test]
+    fn prefixes_differ() {
+        assert_ne!(fresh_prefix(), fresh_prefix());
+    }
+}
