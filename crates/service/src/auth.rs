@@ -1,0 +1,7 @@
+//! Tokens: JWTs that name a user and a tenant.
+
+mod key;
+mod token;
+
+pub use key::{Algorithm, AuthArgs, KeyError, Secret};
+pub use token::{Auth, AuthError, Claims};
