@@ -96,7 +96,9 @@ http_ok() (
     exec 2>/dev/null
     exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
     printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nConnection: close\r\n\r\n' "$2" "$1" >&3
-    read -r -t 2 _ status _ <&3 && [[ $status == 200 ]]
+    read -r -t 2 _ status _ <&3 && [[ $status == 200 ]] || exit 1
+    # To the end, or the server sees a broken connection.
+    while read -r -t 2 _ <&3; do :; done
 )
 
 tcp_open() (
