@@ -1,7 +1,17 @@
 //! The history view: events, messages, conversations, members, outcomes.
+//!
+//! [`HistoryWriter`] is the projection's side, [`HistoryReader`] the edge's.
+//! [`SqliteHistory`] and [`MongoHistory`] are both; they keep the same rows
+//! and must pass the same conformance suite.
 
+mod document;
+mod mongo;
+mod outcome;
+mod sqlite;
 mod store;
 
+pub use mongo::MongoHistory;
+pub use sqlite::SqliteHistory;
 pub use store::{
     ConversationPage, HistoryReader, HistoryWriter, ListedConversation, Position, StoreError,
 };

@@ -1,0 +1,413 @@
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use tidings_domain::{
+    Attachment, Change, Content, ConversationId, DeleteScope, Event, ForwardedFrom, Kind, Member,
+    MessageId, ReactionOp, Role, UserId,
+};
+use uuid::Uuid;
+
+/// A stored row that cannot be read back: of a later version, or damaged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("stored {0} cannot be read")]
+pub(super) struct Unreadable(pub(super) &'static str);
+
+/// An event as the stores keep it: the shape of the socket protocol, so that
+/// people can read it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub(super) enum EventDocument<'a> {
+    #[serde(rename = "message.sent")]
+    MessageSent {
+        message_id: Cow<'a, str>,
+        no: u64,
+        content: ContentDocument<'a>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<Cow<'a, str>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thread: Option<Cow<'a, str>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        forwarded_from: Option<ForwardedDocument<'a>>,
+    },
+    #[serde(rename = "message.edited")]
+    MessageEdited { message_id: Cow<'a, str>, content: ContentDocument<'a> },
+    #[serde(rename = "message.deleted")]
+    MessageDeleted { message_id: Cow<'a, str>, scope: Cow<'a, str> },
+    #[serde(rename = "message.reacted")]
+    MessageReacted { message_id: Cow<'a, str>, emoji: Cow<'a, str>, op: Cow<'a, str> },
+    #[serde(rename = "conversation.updated")]
+    ConversationUpdated(ChangeDocument<'a>),
+}
+
+/// What a message says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ContentDocument<'a> {
+    text: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    attachments: Vec<AttachmentDocument<'a>>,
+    /// JSON text, as the client wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    meta: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct AttachmentDocument<'a> {
+    id: Cow<'a, str>,
+    name: Cow<'a, str>,
+    mime: Cow<'a, str>,
+    size: i64,
+}
+
+/// Where a message was copied from.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ForwardedDocument<'a> {
+    conversation_id: Cow<'a, str>,
+    message_id: Cow<'a, str>,
+    by: Cow<'a, str>,
+}
+
+/// A change of a conversation, by its `op`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub(super) enum ChangeDocument<'a> {
+    Create { conversation: CreatedDocument<'a>, members: Vec<MemberDocument<'a>> },
+    AddMembers { members: Vec<Cow<'a, str>> },
+    RemoveMembers { members: Vec<Cow<'a, str>> },
+    Rename { title: Cow<'a, str> },
+    SetRole { user_id: Cow<'a, str>, role: Cow<'a, str> },
+    Leave,
+    Close,
+    Reopen,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CreatedDocument<'a> {
+    kind: Cow<'a, str>,
+    title: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MemberDocument<'a> {
+    user_id: Cow<'a, str>,
+    role: Cow<'a, str>,
+}
+
+/// An id as text, hyphenated and lower-case.
+pub(super) fn id_text(id: Uuid) -> String {
+    id.hyphenated().to_string()
+}
+
+pub(super) fn conversation_id(text: &str) -> Result<ConversationId, Unreadable> {
+    Uuid::try_parse(text).map(ConversationId).map_err(|_| Unreadable("conversation id"))
+}
+
+pub(super) fn message_id(text: &str) -> Result<MessageId, Unreadable> {
+    Uuid::try_parse(text).map(MessageId).map_err(|_| Unreadable("message id"))
+}
+
+pub(super) fn user_id(text: &str) -> Result<UserId, Unreadable> {
+    UserId::parse(text).map_err(|_| Unreadable("user id"))
+}
+
+pub(super) fn role(text: &str) -> Result<Role, Unreadable> {
+    Role::parse(text).ok_or(Unreadable("role"))
+}
+
+pub(super) fn kind(text: &str) -> Result<Kind, Unreadable> {
+    Kind::parse(text).ok_or(Unreadable("kind of conversation"))
+}
+
+fn id_cow<'a>(id: Uuid) -> Cow<'a, str> {
+    Cow::Owned(id_text(id))
+}
+
+fn user_cows(users: &[UserId]) -> Vec<Cow<'_, str>> {
+    users.iter().map(|user| user.as_str().into()).collect()
+}
+
+fn user_ids(users: &[Cow<'_, str>]) -> Result<Vec<UserId>, Unreadable> {
+    users.iter().map(|user| user_id(user)).collect()
+}
+
+impl<'a> From<&'a Event> for EventDocument<'a> {
+    fn from(event: &'a Event) -> Self {
+        match event {
+            Event::MessageSent { message_id, no, content, reply_to, thread, forwarded_from } => {
+                Self::MessageSent {
+                    message_id: id_cow(message_id.0),
+                    no: *no,
+                    content: content.into(),
+                    reply_to: reply_to.map(|id| id_cow(id.0)),
+                    thread: thread.map(|id| id_cow(id.0)),
+                    forwarded_from: forwarded_from.as_ref().map(Into::into),
+                }
+            }
+            Event::MessageEdited { message_id, content } => {
+                Self::MessageEdited { message_id: id_cow(message_id.0), content: content.into() }
+            }
+            Event::MessageDeleted { message_id, scope } => Self::MessageDeleted {
+                message_id: id_cow(message_id.0),
+                scope: scope.as_str().into(),
+            },
+            Event::MessageReacted { message_id, emoji, op } => Self::MessageReacted {
+                message_id: id_cow(message_id.0),
+                emoji: emoji.into(),
+                op: op.as_str().into(),
+            },
+            Event::ConversationUpdated(change) => Self::ConversationUpdated(change.into()),
+        }
+    }
+}
+
+impl TryFrom<EventDocument<'_>> for Event {
+    type Error = Unreadable;
+
+    fn try_from(document: EventDocument<'_>) -> Result<Self, Unreadable> {
+        let optional_id = |id: Option<Cow<'_, str>>| id.as_deref().map(message_id).transpose();
+        Ok(match document {
+            EventDocument::MessageSent {
+                message_id: id,
+                no,
+                content,
+                reply_to,
+                thread,
+                forwarded_from,
+            } => Self::MessageSent {
+                message_id: message_id(&id)?,
+                no,
+                content: content.into(),
+                reply_to: optional_id(reply_to)?,
+                thread: optional_id(thread)?,
+                forwarded_from: forwarded_from.map(TryInto::try_into).transpose()?,
+            },
+            EventDocument::MessageEdited { message_id: id, content } => {
+                Self::MessageEdited { message_id: message_id(&id)?, content: content.into() }
+            }
+            EventDocument::MessageDeleted { message_id: id, scope } => Self::MessageDeleted {
+                message_id: message_id(&id)?,
+                scope: DeleteScope::parse(&scope).ok_or(Unreadable("delete scope"))?,
+            },
+            EventDocument::MessageReacted { message_id: id, emoji, op } => Self::MessageReacted {
+                message_id: message_id(&id)?,
+                emoji: emoji.into_owned(),
+                op: ReactionOp::parse(&op).ok_or(Unreadable("reaction operation"))?,
+            },
+            EventDocument::ConversationUpdated(change) => {
+                Self::ConversationUpdated(change.try_into()?)
+            }
+        })
+    }
+}
+
+impl<'a> From<&'a Change> for ChangeDocument<'a> {
+    fn from(change: &'a Change) -> Self {
+        match change {
+            Change::Create { kind, title, members } => Self::Create {
+                conversation: CreatedDocument {
+                    kind: kind.as_str().into(),
+                    title: title.as_deref().map(Into::into),
+                },
+                members: members
+                    .iter()
+                    .map(|member| MemberDocument {
+                        user_id: member.user_id.as_str().into(),
+                        role: member.role.as_str().into(),
+                    })
+                    .collect(),
+            },
+            Change::AddMembers(users) => Self::AddMembers { members: user_cows(users) },
+            Change::RemoveMembers(users) => Self::RemoveMembers { members: user_cows(users) },
+            Change::Rename(title) => Self::Rename { title: title.into() },
+            Change::SetRole { user_id, role } => Self::SetRole {
+                user_id: user_id.as_str().into(),
+                role: role.as_str().into(),
+            },
+            Change::Leave => Self::Leave,
+            Change::Close => Self::Close,
+            Change::Reopen => Self::Reopen,
+        }
+    }
+}
+
+impl TryFrom<ChangeDocument<'_>> for Change {
+    type Error = Unreadable;
+
+    fn try_from(document: ChangeDocument<'_>) -> Result<Self, Unreadable> {
+        Ok(match document {
+            ChangeDocument::Create { conversation, members } => Self::Create {
+                kind: kind(&conversation.kind)?,
+                title: conversation.title.map(Cow::into_owned),
+                members: members
+                    .iter()
+                    .map(|member| {
+                        Ok(Member {
+                            user_id: user_id(&member.user_id)?,
+                            role: role(&member.role)?,
+                        })
+                    })
+                    .collect::<Result<_, Unreadable>>()?,
+            },
+            ChangeDocument::AddMembers { members } => Self::AddMembers(user_ids(&members)?),
+            ChangeDocument::RemoveMembers { members } => Self::RemoveMembers(user_ids(&members)?),
+            ChangeDocument::Rename { title } => Self::Rename(title.into_owned()),
+            ChangeDocument::SetRole { user_id: user, role: wanted } => {
+                Self::SetRole { user_id: user_id(&user)?, role: role(&wanted)? }
+            }
+            ChangeDocument::Leave => Self::Leave,
+            ChangeDocument::Close => Self::Close,
+            ChangeDocument::Reopen => Self::Reopen,
+        })
+    }
+}
+
+impl<'a> From<&'a Content> for ContentDocument<'a> {
+    fn from(content: &'a Content) -> Self {
+        Self {
+            text: content.text.as_str().into(),
+            attachments: content
+                .attachments
+                .iter()
+                .map(|attachment| AttachmentDocument {
+                    id: attachment.id.as_str().into(),
+                    name: attachment.name.as_str().into(),
+                    mime: attachment.mime.as_str().into(),
+                    size: attachment.size,
+                })
+                .collect(),
+            meta: content.meta.as_deref().map(Into::into),
+        }
+    }
+}
+
+impl From<ContentDocument<'_>> for Content {
+    fn from(document: ContentDocument<'_>) -> Self {
+        Self {
+            text: document.text.into_owned(),
+            attachments: document
+                .attachments
+                .into_iter()
+                .map(|attachment| Attachment {
+                    id: attachment.id.into_owned(),
+                    name: attachment.name.into_owned(),
+                    mime: attachment.mime.into_owned(),
+                    size: attachment.size,
+                })
+                .collect(),
+            meta: document.meta.map(Cow::into_owned),
+        }
+    }
+}
+
+impl<'a> From<&'a ForwardedFrom> for ForwardedDocument<'a> {
+    fn from(from: &'a ForwardedFrom) -> Self {
+        Self {
+            conversation_id: id_cow(from.conversation_id.0),
+            message_id: id_cow(from.message_id.0),
+            by: from.by.as_str().into(),
+        }
+    }
+}
+
+impl TryFrom<ForwardedDocument<'_>> for ForwardedFrom {
+    type Error = Unreadable;
+
+    fn try_from(document: ForwardedDocument<'_>) -> Result<Self, Unreadable> {
+        Ok(Self {
+            conversation_id: conversation_id(&document.conversation_id)?,
+            message_id: message_id(&document.message_id)?,
+            by: user_id(&document.by)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_domain::{
+        Attachment, Change, Content, ConversationId, DeleteScope, Event, ForwardedFrom, Kind,
+        Member, MessageId, ReactionOp, Role, UserId,
+    };
+    use uuid::Uuid;
+
+    use super::EventDocument;
+
+    fn every_event() -> Vec<Event> {
+        let user = |name: &str| UserId::parse(name).expect("a valid user id");
+        let message = MessageId(Uuid::from_u128(7));
+        let content = Content {
+            text: "h\u{e9} \"llo\"".to_owned(),
+            attachments: vec![Attachment {
+                id: "f1".to_owned(),
+                name: "a.png".to_owned(),
+                mime: "image/png".to_owned(),
+                size: i64::MAX,
+            }],
+            meta: Some("{\"n\": 1e400}".to_owned()),
+        };
+        let forwarded = ForwardedFrom {
+            conversation_id: ConversationId(Uuid::from_u128(1)),
+            message_id: MessageId(Uuid::from_u128(2)),
+            by: user("carol"),
+        };
+        let changes = [
+            Change::Create {
+                kind: Kind::Channel,
+                title: None,
+                members: vec![Member { user_id: user("alice"), role: Role::Owner }],
+            },
+            Change::AddMembers(vec![user("bob")]),
+            Change::RemoveMembers(Vec::new()),
+            Change::Rename("Ops".to_owned()),
+            Change::SetRole { user_id: user("bob"), role: Role::Admin },
+            Change::Leave,
+            Change::Close,
+            Change::Reopen,
+        ];
+        let mut events = vec![
+            Event::MessageSent {
+                message_id: message,
+                no: 3,
+                content: content.clone(),
+                reply_to: Some(message),
+                thread: Some(message),
+                forwarded_from: Some(forwarded),
+            },
+            Event::MessageSent {
+                message_id: message,
+                no: 4,
+                content: Content::text("plain"),
+                reply_to: None,
+                thread: None,
+                forwarded_from: None,
+            },
+            Event::MessageEdited { message_id: message, content },
+            Event::MessageDeleted { message_id: message, scope: DeleteScope::Purge },
+            Event::MessageReacted {
+                message_id: message,
+                emoji: "\u{1f44d}".to_owned(),
+                op: ReactionOp::Remove,
+            },
+        ];
+        events.extend(changes.into_iter().map(Event::ConversationUpdated));
+        events
+    }
+
+    #[test]
+    fn every_event_comes_back_from_json() {
+        for event in every_event() {
+            let text = serde_json::to_string(&EventDocument::from(&event)).expect("serializes");
+            let document: EventDocument<'_> = serde_json::from_str(&text).expect("parses");
+            assert_eq!(Event::try_from(document), Ok(event), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_event_comes_back_from_bson() {
+        for event in every_event() {
+            let document = mongodb::bson::serialize_to_document(&EventDocument::from(&event))
+                .expect("serializes");
+            let read: EventDocument<'_> =
+                mongodb::bson::deserialize_from_document(document.clone()).expect("parses");
+            assert_eq!(Event::try_from(read), Ok(event), "{document}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The history view in MongoDB, or anything that speaks its protocol and
+//! answers as MongoDB 5 does: no transactions, no pipeline updates.
+
+mod error;
+mod read;
+mod record;
+mod write;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mongodb::bson::doc;
+use mongodb::options::{
+    ClientOptions, DatabaseOptions, FindOptions, IndexOptions, ReadPreference, SelectionCriteria,
+    WriteConcern,
+};
+use mongodb::{Client, Database, IndexModel};
+use tidings_domain::{
+    CommandKey, ConversationId, ConversationRow, EventRow, MemberRow, MessageId, MessageRow,
+    OutcomeRow, Rows, TempId, Tenant, Timestamp, UserId,
+};
+
+use self::error::classify;
+use self::record::member_id;
+use super::document::id_text;
+use super::outcome::{of_event, of_message};
+use super::{ConversationPage, HistoryReader, HistoryWriter, Position, StoreError};
+
+/// The database where the address names none.
+const DEFAULT_DATABASE: &str = "tidings";
+/// How long to look for a server that can be written to.
+const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a majority of the servers may take to have a write.
+const WRITE_CONCERN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long any one operation may take.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Ids in one query, so that it stays far below the 16 MB of a document.
+const IDS_A_QUERY: usize = 10_000;
+
+/// The history view in MongoDB. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct MongoHistory {
+    database: Database,
+}
+
+impl MongoHistory {
+    /// The view in the database that `uri` names (`tidings`, if none), as
+    /// `application` in the server's own logs. Connects when it is first used:
+    /// [`HistoryWriter::prepare`] shows whether the server answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Fatal`] where `uri` cannot be read,
+    /// [`StoreError::Transient`] where a name in it could not be looked up.
+    pub async fn connect(uri: &str, application: &str) -> Result<Self, StoreError> {
+        let mut options = ClientOptions::parse(uri).await.map_err(|error| classify(&error))?;
+        options.app_name.get_or_insert_with(|| application.to_owned());
+        options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
+        options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
+        let name = options.default_database.clone().unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
+        let client = Client::with_options(options).map_err(|error| classify(&error))?;
+        // What the view says it has, it must have for good, and a reader must
+        // see what was written before it asked.
+        let mut majority = WriteConcern::majority();
+        majority.w_timeout = Some(WRITE_CONCERN_TIMEOUT);
+        let options = DatabaseOptions::builder()
+            .write_concern(majority)
+            .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+            .build();
+        Ok(Self { database: client.database_with_options(&name, options) })
+    }
+
+    /// Runs an operation within [`OPERATION_TIMEOUT`].
+    async fn in_time<T>(
+        &self,
+        operation: impl Future<Output = mongodb::error::Result<T>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(OPERATION_TIMEOUT, operation).await {
+            Ok(result) => result.map_err(|error| classify(&error)),
+            Err(_) => {
+                let seconds = OPERATION_TIMEOUT.as_secs();
+                Err(StoreError::Transient(format!("no answer within {seconds} s")))
+            }
+        }
+    }
+
+    async fn all_positions(&self) -> Result<Vec<Position>, StoreError> {
+        read::find(self, doc! {}, FindOptions::default()).await
+    }
+}
+
+/// Indexes beyond that of `_id`: for the conversations of a user, and for the
+/// event of a command that sent no message. All else is found by `_id`.
+fn indexes() -> [(&'static str, IndexModel); 2] {
+    let by_user = IndexModel::builder().keys(doc! { "tenant": 1, "user_id": 1 }).build();
+    let sparse = IndexOptions::builder().sparse(true).build();
+    let by_command = IndexModel::builder().keys(doc! { "command": 1 }).options(sparse).build();
+    [("members", by_user), ("events", by_command)]
+}
+
+#[async_trait]
+impl HistoryWriter for MongoHistory {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        for (collection, index) in indexes() {
+            let collection = self.database.collection::<mongodb::bson::Document>(collection);
+            self.in_time(async { collection.create_index(index).await }).await?;
+        }
+        Ok(())
+    }
+
+    async fn positions(&self) -> Result<Vec<Position>, StoreError> {
+        self.all_positions().await
+    }
+
+    async fn load(
+        &self,
+        conversations: &[ConversationId],
+        members: &[(ConversationId, UserId)],
+    ) -> Result<Rows, StoreError> {
+        let mut rows = Rows::default();
+        for chunk in conversations.chunks(IDS_A_QUERY) {
+            let ids: Vec<String> = chunk.iter().map(|id| id_text(id.0)).collect();
+            let filter = doc! { "_id": { "$in": ids } };
+            let found: Vec<ConversationRow> =
+                read::find(self, filter, FindOptions::default()).await?;
+            rows.conversations.extend(found.into_iter().map(|row| (row.conversation_id, row)));
+        }
+        for chunk in members.chunks(IDS_A_QUERY) {
+            let ids: Vec<String> = chunk.iter().map(|(id, user)| member_id(*id, user)).collect();
+            let filter = doc! { "_id": { "$in": ids } };
+            let found: Vec<MemberRow> = read::find(self, filter, FindOptions::default()).await?;
+            let keyed = found.into_iter().map(|row| ((row.conversation_id, row.user_id.clone()), row));
+            rows.members.extend(keyed);
+        }
+        Ok(rows)
+    }
+
+    async fn write(&self, rows: &Rows, positions: &[Position]) -> Result<(), StoreError> {
+        write::write(self, rows, positions).await
+    }
+}
+
+#[async_trait]
+impl HistoryReader for MongoHistory {
+    async fn positions(&self) -> Result<Vec<Position>, StoreError> {
+        self.all_positions().await
+    }
+
+    async fn events(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        read::events(self, tenant, conversation_id, after, limit).await
+    }
+
+    async fn conversation(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+    ) -> Result<Option<ConversationRow>, StoreError> {
+        let filter = doc! { "_id": id_text(conversation_id.0), "tenant": tenant.as_str() };
+        read::find_one(self, filter).await
+    }
+
+    async fn member(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        user_id: &UserId,
+    ) -> Result<Option<MemberRow>, StoreError> {
+        let id = member_id(conversation_id, user_id);
+        read::find_one(self, doc! { "_id": id, "tenant": tenant.as_str() }).await
+    }
+
+    async fn memberships(
+        &self,
+        tenant: &Tenant,
+        user_id: &UserId,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        read::memberships(self, tenant, user_id).await
+    }
+
+    async fn list(
+        &self,
+        tenant: &Tenant,
+        user_id: &UserId,
+        after: Option<(Timestamp, ConversationId)>,
+        limit: usize,
+    ) -> Result<ConversationPage, StoreError> {
+        read::list(self, tenant, user_id, after, limit).await
+    }
+
+    async fn message(
+        &self,
+        tenant: &Tenant,
+        message_id: MessageId,
+    ) -> Result<Option<MessageRow>, StoreError> {
+        let filter = doc! { "_id": id_text(message_id.0), "tenant": tenant.as_str() };
+        read::find_one(self, filter).await
+    }
+
+    async fn outcome(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        sender: &UserId,
+        temp_id: &TempId,
+    ) -> Result<Option<OutcomeRow>, StoreError> {
+        let key = CommandKey::of(tenant, conversation_id, sender, temp_id);
+        let message = self.message(tenant, key.message_id()).await?;
+        if let Some(message) = message {
+            return Ok(Some(of_message(&message, temp_id.clone())));
+        }
+        let key = id_text(key.0);
+        let filter = doc! { "command": &key, "tenant": tenant.as_str() };
+        let first = FindOptions::builder().sort(doc! { "seq": 1 }).limit(1).build();
+        let event: Option<EventRow> = read::find(self, filter, first).await?.pop();
+        if let Some(event) = event {
+            return Ok(Some(of_event(&event)));
+        }
+        read::find_one(self, doc! { "_id": key, "tenant": tenant.as_str() }).await
+    }
+}

@@ -1,0 +1,358 @@
+use std::borrow::Cow;
+
+use mongodb::bson::DateTime;
+use serde::{Deserialize, Serialize};
+use tidings_domain::{
+    Code, CommandKey, ConversationId, ConversationRow, Epoch, EventRow, FirstOutcome, MemberRow,
+    MessageRow, OutcomeRow, OwnerId, Ownership, TempId, Tenant, Timestamp, UserId,
+};
+use uuid::Uuid;
+
+use crate::history::Position;
+use crate::history::document::{
+    self, ContentDocument, EventDocument, ForwardedDocument, Unreadable, id_text,
+};
+
+type Text<'a> = Cow<'a, str>;
+
+/// A document of `events`. `_id` is `conversation:seq`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct EventRecord<'a> {
+    #[serde(rename = "_id")]
+    id: Text<'a>,
+    tenant: Text<'a>,
+    conversation_id: Text<'a>,
+    seq: u64,
+    at: DateTime,
+    by: Text<'a>,
+    temp_id: Text<'a>,
+    /// The command's key, of events that are no messages: a message is found
+    /// by it already, as it is the message's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    command: Option<Text<'a>>,
+    event: EventDocument<'a>,
+}
+
+/// A document of `messages`. `_id` is the message's.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MessageRecord<'a> {
+    #[serde(rename = "_id")]
+    id: Text<'a>,
+    tenant: Text<'a>,
+    conversation_id: Text<'a>,
+    no: u64,
+    seq: u64,
+    rev: u64,
+    by: Text<'a>,
+    at: DateTime,
+    content: ContentDocument<'a>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reply_to: Option<Text<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    thread: Option<Text<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forwarded_from: Option<ForwardedDocument<'a>>,
+}
+
+/// A document of `conversations`. `_id` is the conversation's.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ConversationRecord<'a> {
+    #[serde(rename = "_id")]
+    id: Text<'a>,
+    tenant: Text<'a>,
+    kind: Text<'a>,
+    title: Option<Text<'a>>,
+    closed: bool,
+    created_at: DateTime,
+    last_at: DateTime,
+    last_seq: u64,
+    last_no: u64,
+    last_message_id: Option<Text<'a>>,
+}
+
+/// A document of `members`. `_id` is `conversation:user`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MemberRecord<'a> {
+    #[serde(rename = "_id")]
+    id: Text<'a>,
+    tenant: Text<'a>,
+    conversation_id: Text<'a>,
+    user_id: Text<'a>,
+    role: Option<Text<'a>>,
+    read_no: u64,
+    rev: u64,
+}
+
+/// A document of `outcomes`. `_id` is the command's key.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct OutcomeRecord<'a> {
+    #[serde(rename = "_id")]
+    id: Text<'a>,
+    tenant: Text<'a>,
+    conversation_id: Text<'a>,
+    by: Text<'a>,
+    temp_id: Text<'a>,
+    at: DateTime,
+    seq: Option<u64>,
+    no: Option<u64>,
+    code: Option<Text<'a>>,
+    message_id: Option<Text<'a>>,
+}
+
+/// A document of `positions`. `_id` is the partition.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PositionRecord<'a> {
+    #[serde(rename = "_id")]
+    partition: i32,
+    offset: i64,
+    epoch: Option<u64>,
+    owner: Option<Text<'a>>,
+}
+
+pub(super) fn event_id(conversation_id: ConversationId, seq: u64) -> String {
+    format!("{conversation_id}:{seq}")
+}
+
+pub(super) fn member_id(conversation_id: ConversationId, user_id: &UserId) -> String {
+    format!("{conversation_id}:{user_id}")
+}
+
+pub(super) fn date(at: Timestamp) -> DateTime {
+    DateTime::from_millis(at.0)
+}
+
+fn timestamp(at: DateTime) -> Timestamp {
+    Timestamp(at.timestamp_millis())
+}
+
+fn tenant(text: &str) -> Result<Tenant, Unreadable> {
+    Tenant::parse(text).map_err(|_| Unreadable("tenant"))
+}
+
+fn temp_id(text: &str) -> Result<TempId, Unreadable> {
+    TempId::parse_stored(text).map_err(|_| Unreadable("temp_id"))
+}
+
+fn optional_id<'a>(id: Option<Uuid>) -> Option<Text<'a>> {
+    id.map(|id| Cow::Owned(id_text(id)))
+}
+
+impl<'a> From<&'a EventRow> for EventRecord<'a> {
+    fn from(row: &'a EventRow) -> Self {
+        let command = row.event.no().is_none().then(|| {
+            let key = CommandKey::of(&row.tenant, row.conversation_id, &row.by, &row.temp_id);
+            id_text(key.0).into()
+        });
+        Self {
+            id: event_id(row.conversation_id, row.seq).into(),
+            tenant: row.tenant.as_str().into(),
+            conversation_id: id_text(row.conversation_id.0).into(),
+            seq: row.seq,
+            at: date(row.at),
+            by: row.by.as_str().into(),
+            temp_id: row.temp_id.as_str().into(),
+            command,
+            event: (&row.event).into(),
+        }
+    }
+}
+
+impl TryFrom<EventRecord<'_>> for EventRow {
+    type Error = Unreadable;
+
+    fn try_from(record: EventRecord<'_>) -> Result<Self, Unreadable> {
+        Ok(Self {
+            tenant: tenant(&record.tenant)?,
+            conversation_id: document::conversation_id(&record.conversation_id)?,
+            seq: record.seq,
+            at: timestamp(record.at),
+            by: document::user_id(&record.by)?,
+            temp_id: temp_id(&record.temp_id)?,
+            event: record.event.try_into()?,
+        })
+    }
+}
+
+impl<'a> From<&'a MessageRow> for MessageRecord<'a> {
+    fn from(row: &'a MessageRow) -> Self {
+        Self {
+            id: id_text(row.message_id.0).into(),
+            tenant: row.tenant.as_str().into(),
+            conversation_id: id_text(row.conversation_id.0).into(),
+            no: row.no,
+            seq: row.seq,
+            rev: row.rev,
+            by: row.by.as_str().into(),
+            at: date(row.at),
+            content: (&row.content).into(),
+            reply_to: optional_id(row.reply_to.map(|id| id.0)),
+            thread: optional_id(row.thread.map(|id| id.0)),
+            forwarded_from: row.forwarded_from.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<MessageRecord<'_>> for MessageRow {
+    type Error = Unreadable;
+
+    fn try_from(record: MessageRecord<'_>) -> Result<Self, Unreadable> {
+        let message_id = |id: Option<Text<'_>>| id.as_deref().map(document::message_id).transpose();
+        Ok(Self {
+            message_id: document::message_id(&record.id)?,
+            conversation_id: document::conversation_id(&record.conversation_id)?,
+            tenant: tenant(&record.tenant)?,
+            no: record.no,
+            seq: record.seq,
+            rev: record.rev,
+            by: document::user_id(&record.by)?,
+            at: timestamp(record.at),
+            content: record.content.into(),
+            reply_to: message_id(record.reply_to)?,
+            thread: message_id(record.thread)?,
+            forwarded_from: record.forwarded_from.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl<'a> From<&'a ConversationRow> for ConversationRecord<'a> {
+    fn from(row: &'a ConversationRow) -> Self {
+        Self {
+            id: id_text(row.conversation_id.0).into(),
+            tenant: row.tenant.as_str().into(),
+            kind: row.kind.as_str().into(),
+            title: row.title.as_deref().map(Into::into),
+            closed: row.closed,
+            created_at: date(row.created_at),
+            last_at: date(row.last_at),
+            last_seq: row.last_seq,
+            last_no: row.last_no,
+            last_message_id: optional_id(row.last_message_id.map(|id| id.0)),
+        }
+    }
+}
+
+impl TryFrom<ConversationRecord<'_>> for ConversationRow {
+    type Error = Unreadable;
+
+    fn try_from(record: ConversationRecord<'_>) -> Result<Self, Unreadable> {
+        let last_message_id = record.last_message_id.as_deref().map(document::message_id);
+        Ok(Self {
+            conversation_id: document::conversation_id(&record.id)?,
+            tenant: tenant(&record.tenant)?,
+            kind: document::kind(&record.kind)?,
+            title: record.title.map(Cow::into_owned),
+            closed: record.closed,
+            created_at: timestamp(record.created_at),
+            last_at: timestamp(record.last_at),
+            last_seq: record.last_seq,
+            last_no: record.last_no,
+            last_message_id: last_message_id.transpose()?,
+        })
+    }
+}
+
+impl<'a> From<&'a MemberRow> for MemberRecord<'a> {
+    fn from(row: &'a MemberRow) -> Self {
+        Self {
+            id: member_id(row.conversation_id, &row.user_id).into(),
+            tenant: row.tenant.as_str().into(),
+            conversation_id: id_text(row.conversation_id.0).into(),
+            user_id: row.user_id.as_str().into(),
+            role: row.role.map(|role| role.as_str().into()),
+            read_no: row.read_no,
+            rev: row.rev,
+        }
+    }
+}
+
+impl MemberRecord<'_> {
+    /// The conversation this is a place in.
+    pub(super) fn conversation_id(&self) -> &str {
+        &self.conversation_id
+    }
+}
+
+impl TryFrom<MemberRecord<'_>> for MemberRow {
+    type Error = Unreadable;
+
+    fn try_from(record: MemberRecord<'_>) -> Result<Self, Unreadable> {
+        Ok(Self {
+            conversation_id: document::conversation_id(&record.conversation_id)?,
+            user_id: document::user_id(&record.user_id)?,
+            tenant: tenant(&record.tenant)?,
+            role: record.role.as_deref().map(document::role).transpose()?,
+            read_no: record.read_no,
+            rev: record.rev,
+        })
+    }
+}
+
+impl<'a> From<&'a OutcomeRow> for OutcomeRecord<'a> {
+    fn from(row: &'a OutcomeRow) -> Self {
+        let key = CommandKey::of(&row.tenant, row.conversation_id, &row.by, &row.temp_id);
+        let (seq, no, code) = match row.outcome {
+            FirstOutcome::Accepted { seq, no } => (Some(seq), no, None),
+            FirstOutcome::Rejected(code) => (None, None, Some(code.as_str().into())),
+        };
+        Self {
+            id: id_text(key.0).into(),
+            tenant: row.tenant.as_str().into(),
+            conversation_id: id_text(row.conversation_id.0).into(),
+            by: row.by.as_str().into(),
+            temp_id: row.temp_id.as_str().into(),
+            at: date(row.at),
+            seq,
+            no,
+            code,
+            message_id: optional_id(row.message_id.map(|id| id.0)),
+        }
+    }
+}
+
+impl TryFrom<OutcomeRecord<'_>> for OutcomeRow {
+    type Error = Unreadable;
+
+    fn try_from(record: OutcomeRecord<'_>) -> Result<Self, Unreadable> {
+        let outcome = match (record.seq, record.code.as_deref()) {
+            (Some(seq), _) => FirstOutcome::Accepted { seq, no: record.no },
+            (None, code) => {
+                FirstOutcome::Rejected(code.and_then(Code::parse).ok_or(Unreadable("code"))?)
+            }
+        };
+        Ok(Self {
+            tenant: tenant(&record.tenant)?,
+            conversation_id: document::conversation_id(&record.conversation_id)?,
+            by: document::user_id(&record.by)?,
+            temp_id: temp_id(&record.temp_id)?,
+            at: timestamp(record.at),
+            outcome,
+            message_id: record.message_id.as_deref().map(document::message_id).transpose()?,
+        })
+    }
+}
+
+impl From<&Position> for PositionRecord<'_> {
+    fn from(position: &Position) -> Self {
+        Self {
+            partition: position.partition,
+            offset: position.offset,
+            epoch: position.current.map(|current| current.epoch.0),
+            owner: optional_id(position.current.map(|current| current.owner.0)),
+        }
+    }
+}
+
+impl TryFrom<PositionRecord<'_>> for Position {
+    type Error = Unreadable;
+
+    fn try_from(record: PositionRecord<'_>) -> Result<Self, Unreadable> {
+        let current = match (record.epoch, record.owner.as_deref()) {
+            (Some(epoch), Some(owner)) => {
+                let owner = Uuid::try_parse(owner).map_err(|_| Unreadable("owner"))?;
+                Some(Ownership { epoch: Epoch(epoch), owner: OwnerId(owner) })
+            }
+            _ => None,
+        };
+        Ok(Self { partition: record.partition, offset: record.offset, current })
+    }
+}

@@ -1,0 +1,222 @@
+//! The history view in the data folder's SQLite file.
+
+mod read;
+mod schema;
+mod write;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode};
+use tidings_domain::{
+    CommandKey, ConversationId, ConversationRow, EventRow, MemberRow, MessageId, MessageRow,
+    OutcomeRow, Rows, TempId, Tenant, Timestamp, UserId,
+};
+use tidings_sqlite::{Database, Error, Priority};
+use tokio::sync::oneshot;
+
+use super::outcome::{of_event, of_message};
+use super::{ConversationPage, HistoryReader, HistoryWriter, Position, StoreError};
+
+/// The history view in SQLite. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SqliteHistory {
+    database: Database,
+}
+
+impl SqliteHistory {
+    /// The view in this file. [`HistoryWriter::prepare`] makes its tables.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Runs a job on the writer thread and waits until it is durable.
+    async fn run(
+        &self,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let (done, durable) = oneshot::channel();
+        let done = move |result: Result<(), Error>| {
+            // Nobody listens any more when the projection has been stopped.
+            drop(done.send(result));
+        };
+        self.database.submit(Priority::View, Box::new(job), Box::new(done));
+        durable
+            .await
+            .map_err(|_| StoreError::Fatal("the writer thread has stopped".to_owned()))?
+            .map_err(classify)
+    }
+
+    /// Reads off the runtime's threads: a read may wait for the disk.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let database = self.database.clone();
+        tokio::task::spawn_blocking(move || database.read(query))
+            .await
+            .map_err(|error| StoreError::Fatal(format!("a read has panicked: {error}")))?
+            .map_err(classify)
+    }
+}
+
+/// What an error means for whoever wanted to write or read.
+fn classify(error: Error) -> StoreError {
+    let error = match error {
+        Error::Unavailable(message) => return StoreError::Transient(message),
+        Error::Fatal(message) => return StoreError::Fatal(message),
+        Error::Sql(error) => error,
+    };
+    let message = error.to_string();
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::OutOfMemory
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::SchemaChanged,
+        ) => StoreError::Transient(message),
+        // A value that does not fit its column, and rusqlite's own errors: a
+        // value that cannot be bound or read.
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+        | None => StoreError::Data(message),
+        Some(_) => StoreError::Fatal(message),
+    }
+}
+
+#[async_trait]
+impl HistoryWriter for SqliteHistory {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.run(|connection| connection.execute_batch(schema::TABLES)).await
+    }
+
+    async fn positions(&self) -> Result<Vec<Position>, StoreError> {
+        self.read(read::positions).await
+    }
+
+    async fn load(
+        &self,
+        conversations: &[ConversationId],
+        members: &[(ConversationId, UserId)],
+    ) -> Result<Rows, StoreError> {
+        let (conversations, members) = (conversations.to_vec(), members.to_vec());
+        self.read(move |connection| {
+            let mut rows = Rows::default();
+            for id in conversations {
+                if let Some(row) = read::load_conversation(connection, id)? {
+                    rows.conversations.insert(id, row);
+                }
+            }
+            for (id, user) in members {
+                if let Some(row) = read::load_member(connection, id, &user)? {
+                    rows.members.insert((id, user), row);
+                }
+            }
+            Ok(rows)
+        })
+        .await
+    }
+
+    async fn write(&self, rows: &Rows, positions: &[Position]) -> Result<(), StoreError> {
+        // One after the other: were two in one queue and the first to fail,
+        // the second could still write a position past it.
+        for batch in write::batches(rows, positions)? {
+            self.run(move |connection| batch.write(connection)).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl HistoryReader for SqliteHistory {
+    async fn positions(&self) -> Result<Vec<Position>, StoreError> {
+        self.read(read::positions).await
+    }
+
+    async fn events(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        let tenant = tenant.clone();
+        self.read(move |connection| {
+            read::events(connection, &tenant, conversation_id, after, limit)
+        })
+        .await
+    }
+
+    async fn conversation(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+    ) -> Result<Option<ConversationRow>, StoreError> {
+        let tenant = tenant.clone();
+        self.read(move |connection| read::conversation(connection, &tenant, conversation_id)).await
+    }
+
+    async fn member(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        user_id: &UserId,
+    ) -> Result<Option<MemberRow>, StoreError> {
+        let (tenant, user_id) = (tenant.clone(), user_id.clone());
+        self.read(move |connection| read::member(connection, &tenant, conversation_id, &user_id))
+            .await
+    }
+
+    async fn memberships(
+        &self,
+        tenant: &Tenant,
+        user_id: &UserId,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        let (tenant, user_id) = (tenant.clone(), user_id.clone());
+        self.read(move |connection| read::memberships(connection, &tenant, &user_id)).await
+    }
+
+    async fn list(
+        &self,
+        tenant: &Tenant,
+        user_id: &UserId,
+        after: Option<(Timestamp, ConversationId)>,
+        limit: usize,
+    ) -> Result<ConversationPage, StoreError> {
+        let (tenant, user_id) = (tenant.clone(), user_id.clone());
+        self.read(move |connection| read::list(connection, &tenant, &user_id, after, limit)).await
+    }
+
+    async fn message(
+        &self,
+        tenant: &Tenant,
+        message_id: MessageId,
+    ) -> Result<Option<MessageRow>, StoreError> {
+        let tenant = tenant.clone();
+        self.read(move |connection| read::message(connection, &tenant, message_id)).await
+    }
+
+    async fn outcome(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        sender: &UserId,
+        temp_id: &TempId,
+    ) -> Result<Option<OutcomeRow>, StoreError> {
+        let key = CommandKey::of(tenant, conversation_id, sender, temp_id);
+        let (tenant, sender, temp_id) = (tenant.clone(), sender.clone(), temp_id.clone());
+        self.read(move |connection| {
+            if let Some(message) = read::message(connection, &tenant, key.message_id())? {
+                return Ok(Some(of_message(&message, temp_id)));
+            }
+            let event =
+                read::event_of_command(connection, &tenant, conversation_id, &sender, &temp_id)?;
+            if let Some(event) = event {
+                return Ok(Some(of_event(&event)));
+            }
+            read::outcome(connection, &tenant, conversation_id, &sender, &temp_id)
+        })
+        .await
+    }
+}
