@@ -41,7 +41,10 @@ impl FromStr for Input {
     fn from_str(text: &str) -> Result<Self, ()> {
         let (topic, offset) = text.split_once('@').ok_or(())?;
         let topic = Topic::parse(topic).ok_or(())?;
-        Ok(Self { topic, offset: offset.parse().map_err(|_| ())? })
+        Ok(Self {
+            topic,
+            offset: offset.parse().map_err(|_| ())?,
+        })
     }
 }
 

@@ -1,7 +1,12 @@
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 use bytes::Bytes;
+use tidings_domain::Timestamp;
+use uuid::Uuid;
+
+use crate::time::write_time;
 
 /// The names of the headers that records carry.
 pub mod names {
@@ -42,9 +47,23 @@ pub mod names {
 
     /// All of them, to be kept without a copy when read.
     pub(super) const KNOWN: [&str; 17] = [
-        CE_ID, CE_TYPE, CE_SOURCE, CE_TIME, CE_SPECVERSION, TRACEPARENT, TENANT, CE_EPOCH,
-        CE_OWNER, CE_INPUT, CE_DIGEST, DEAD_TOPIC, DEAD_PARTITION, DEAD_OFFSET, DEAD_ERROR,
-        DEAD_CONSUMER, DEAD_ATTEMPTS,
+        CE_ID,
+        CE_TYPE,
+        CE_SOURCE,
+        CE_TIME,
+        CE_SPECVERSION,
+        TRACEPARENT,
+        TENANT,
+        CE_EPOCH,
+        CE_OWNER,
+        CE_INPUT,
+        CE_DIGEST,
+        DEAD_TOPIC,
+        DEAD_PARTITION,
+        DEAD_OFFSET,
+        DEAD_ERROR,
+        DEAD_CONSUMER,
+        DEAD_ATTEMPTS,
     ];
 }
 
@@ -92,7 +111,11 @@ impl Headers {
     /// The bytes of a header.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Bytes> {
-        self.0.iter().rev().find(|(n, _)| n.as_str() == name).map(|(_, value)| value)
+        self.0
+            .iter()
+            .rev()
+            .find(|(n, _)| n.as_str() == name)
+            .map(|(_, value)| value)
     }
 
     /// The text of a header, if it is there and is UTF-8.
@@ -104,6 +127,83 @@ impl Headers {
     /// All of them, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Bytes)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+}
+
+/// Builds headers whose texts share one allocation.
+pub(crate) struct HeaderWriter {
+    headers: Headers,
+    /// The texts of all headers that are not constant, one after another.
+    text: String,
+    /// Which header has which part of it.
+    parts: Vec<(usize, Range<usize>)>,
+}
+
+impl HeaderWriter {
+    /// The constant headers of a CloudEvent.
+    pub(crate) fn cloud_event(kind: &'static str, source: &'static str) -> Self {
+        const USUAL_HEADERS: usize = 11;
+        let mut writer = Self::from(Headers::with_capacity(USUAL_HEADERS));
+        writer.constant(names::CE_SPECVERSION, "1.0");
+        writer.constant(names::CE_TYPE, kind);
+        writer.constant(names::CE_SOURCE, source);
+        writer
+    }
+
+    pub(crate) fn constant(&mut self, name: &'static str, value: &'static str) {
+        self.bytes(name, Bytes::from_static(value.as_bytes()));
+    }
+
+    pub(crate) fn bytes(&mut self, name: &'static str, value: Bytes) {
+        self.headers.push(name, value);
+    }
+
+    pub(crate) fn text(&mut self, name: &'static str, value: &str) {
+        self.part(name, |text| text.push_str(value));
+    }
+
+    pub(crate) fn uuid(&mut self, name: &'static str, value: Uuid) {
+        let mut buffer = Uuid::encode_buffer();
+        self.text(name, value.hyphenated().encode_lower(&mut buffer));
+    }
+
+    pub(crate) fn time(&mut self, name: &'static str, value: Timestamp) {
+        self.part(name, |text| write_time(text, value));
+    }
+
+    pub(crate) fn display(&mut self, name: &'static str, value: impl fmt::Display) {
+        self.part(name, |text| {
+            write!(text, "{value}").expect("a String takes any text")
+        });
+    }
+
+    fn part(&mut self, name: &'static str, write: impl FnOnce(&mut String)) {
+        let start = self.text.len();
+        write(&mut self.text);
+        self.parts
+            .push((self.headers.0.len(), start..self.text.len()));
+        self.headers.push(name, Bytes::new());
+    }
+
+    pub(crate) fn finish(mut self) -> Headers {
+        let text = Bytes::from(self.text);
+        for (header, part) in self.parts {
+            self.headers.0[header].1 = text.slice(part);
+        }
+        self.headers
+    }
+}
+
+/// Goes on after these headers.
+impl From<Headers> for HeaderWriter {
+    fn from(headers: Headers) -> Self {
+        const USUAL_TEXT_BYTES: usize = 256;
+        const USUAL_PARTS: usize = 8;
+        Self {
+            headers,
+            text: String::with_capacity(USUAL_TEXT_BYTES),
+            parts: Vec::with_capacity(USUAL_PARTS),
+        }
     }
 }
 
@@ -119,7 +219,11 @@ impl TraceParent {
     /// A trace of these ids; neither may be zero.
     #[must_use]
     pub fn new(trace_id: u128, parent_id: u64, sampled: bool) -> Option<Self> {
-        (trace_id != 0 && parent_id != 0).then_some(Self { trace_id, parent_id, sampled })
+        (trace_id != 0 && parent_id != 0).then_some(Self {
+            trace_id,
+            parent_id,
+            sampled,
+        })
     }
 
     /// Reads a header of version 00.
@@ -143,6 +247,10 @@ impl TraceParent {
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flags = u8::from(self.sampled);
-        write!(f, "00-{:032x}-{:016x}-{flags:02x}", self.trace_id, self.parent_id)
+        write!(
+            f,
+            "00-{:032x}-{:016x}-{flags:02x}",
+            self.trace_id, self.parent_id
+        )
     }
 }
