@@ -1,0 +1,52 @@
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use crate::Error;
+
+/// The name of the file whose lock says that a process writes to the folder.
+const NAME: &str = "tidings.lock";
+
+/// Takes the folder for this process. The lock goes with the process, however
+/// it ends.
+pub(crate) fn take(dir: &Path) -> Result<File, Error> {
+    let path = dir.join(NAME);
+    let shown = path.display();
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|e| Error::Fatal(format!("cannot open {shown}: {e}")))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(in_use(dir, &mut file)),
+        Err(TryLockError::Error(e)) => {
+            return Err(Error::Fatal(format!("cannot lock {shown}: {e}")));
+        }
+    }
+    // Who holds it, for the message of the next who wants it. The lock is what
+    // counts: a disk too full for this line stops nobody.
+    let noted = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    if let Err(e) = noted {
+        tracing::warn!(error = %e, "could not note the process id in {shown}");
+    }
+    Ok(file)
+}
+
+fn in_use(dir: &Path, file: &mut File) -> Error {
+    let mut pid = String::new();
+    // What cannot be read is left out of the message.
+    let holder = match file.read_to_string(&mut pid) {
+        Ok(_) if !pid.trim().is_empty() => format!("process {}", pid.trim()),
+        _ => "another process".to_owned(),
+    };
+    let dir = dir.display();
+    Error::Fatal(format!(
+        "the data folder {dir} is in use by {holder}; stop it, or give another folder"
+    ))
+}
