@@ -300,3 +300,145 @@ fn cause(details: &Details) -> &'static str {
         _ => "the value does not fit its schema",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Serialize};
+    use serde_json::json;
+    use tidings_domain::{Command, CommandBody, ConversationId, TempId, Tenant, Timestamp, UserId};
+    use uuid::Uuid;
+
+    use super::{Avro, Theirs, lock};
+    use crate::Topic;
+    use crate::codec::{DecodeError, commands, json};
+
+    /// A read command as another version of its schema has it: without `at`'s
+    /// logical type, with a field more, its fields in another order.
+    const OTHER_VERSION: &str = r#"{
+        "type": "record", "name": "ReadCommand", "namespace": "tidings",
+        "fields": [
+            {"name": "device", "type": ["null", "string"], "default": null},
+            {"name": "up_to", "type": "long"},
+            {"name": "tenant", "type": "string"},
+            {"name": "conversation_id", "type": "string"},
+            {"name": "sender", "type": "string"},
+            {"name": "temp_id", "type": "string"},
+            {"name": "at", "type": "long"}
+        ]
+    }"#;
+    const OTHER_ID: u32 = 1_000;
+
+    #[derive(Serialize)]
+    struct ReadCommand {
+        device: Option<&'static str>,
+        up_to: i64,
+        tenant: &'static str,
+        conversation_id: &'static str,
+        sender: &'static str,
+        temp_id: &'static str,
+        at: i64,
+    }
+
+    fn other_value() -> Vec<u8> {
+        let schema = apache_avro::Schema::parse_str(OTHER_VERSION).unwrap();
+        let writer = super::GenericDatumWriter::builder(&schema).build().unwrap();
+        let mut value = vec![0];
+        value.extend(OTHER_ID.to_be_bytes());
+        let row = ReadCommand {
+            device: Some("phone"),
+            up_to: 9,
+            tenant: "acme",
+            conversation_id: "5d1f6b5c-22d4-5e0f-9b3e-000000000001",
+            sender: "alice",
+            temp_id: "k1",
+            at: 1_700_000_000_000,
+        };
+        writer.write_ser(&mut value, &row).unwrap();
+        value
+    }
+
+    fn knowing(id: u32, text: &str) -> Avro {
+        let avro = Avro::locked();
+        avro.theirs
+            .write()
+            .insert(id, Arc::new(Theirs::parse(id, text).unwrap()));
+        avro
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Row {
+        up_to: i64,
+        tenant: String,
+        temp_id: String,
+        at: i64,
+    }
+
+    #[test]
+    fn another_version_is_resolved_to_ours() {
+        let avro = knowing(OTHER_ID, OTHER_VERSION);
+        let row: Row = avro.read(Topic::MessageRead, &other_value()).unwrap();
+        let (tenant, temp_id) = ("acme".to_owned(), "k1".to_owned());
+        assert_eq!(
+            row,
+            Row {
+                up_to: 9,
+                tenant,
+                temp_id,
+                at: 1_700_000_000_000
+            }
+        );
+        let json = json::to_json(avro.read_generic(&other_value()).unwrap());
+        assert_eq!(
+            json["device"],
+            json!("phone"),
+            "what only the writer knew is shown"
+        );
+    }
+
+    #[test]
+    fn another_version_cut_short_is_an_error() {
+        let avro = knowing(OTHER_ID, OTHER_VERSION);
+        let value = other_value();
+        for end in 0..value.len() {
+            assert!(
+                avro.read::<Row>(Topic::MessageRead, &value[..end]).is_err(),
+                "{end}"
+            );
+            assert!(avro.read_generic(&value[..end]).is_err(), "{end}");
+        }
+        let longer = [value.as_slice(), &[0]].concat();
+        assert!(avro.read::<Row>(Topic::MessageRead, &longer).is_err());
+    }
+
+    #[test]
+    fn another_topics_schema_is_refused() {
+        let avro = knowing(OTHER_ID, OTHER_VERSION);
+        let error = avro
+            .read::<Row>(Topic::MessageSent, &other_value())
+            .unwrap_err();
+        assert!(matches!(error, DecodeError::Malformed(_)), "{error}");
+    }
+
+    #[test]
+    fn a_second_id_of_our_own_schema_is_read_directly() {
+        let avro = knowing(OTHER_ID, lock::schema(Topic::MessageRead).unwrap());
+        let command = Command {
+            tenant: Tenant::parse("acme").unwrap(),
+            conversation_id: ConversationId(Uuid::from_u128(1)),
+            sender: UserId::parse("alice").unwrap(),
+            temp_id: TempId::parse("k1").unwrap(),
+            at: Timestamp(1_700_000_000_000),
+            body: CommandBody::Read { up_to: 9 },
+        };
+        let mut value = commands::encode(&Avro::locked(), &command)
+            .unwrap()
+            .to_vec();
+        value[1..5].copy_from_slice(&OTHER_ID.to_be_bytes());
+        assert_eq!(
+            commands::decode(&avro, Topic::MessageRead, &value).unwrap(),
+            command
+        );
+    }
+}

@@ -96,3 +96,128 @@ pub(super) fn file(name: &str) -> Option<&'static str> {
         .find(|(file, _)| *file == name)
         .map(|(_, text)| *text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use apache_avro::Schema;
+    use apache_avro::schema_compatibility::{Compatibility, SchemaCompatibility};
+    use serde_json::Value;
+    use sha2::{Digest as _, Sha256};
+
+    use super::{FILES, LOCK, file, schema, versions};
+    use crate::Topic;
+
+    fn parse(text: &str) -> Schema {
+        Schema::parse_str(text).unwrap()
+    }
+
+    fn mutual(one: &Schema, other: &Schema) -> bool {
+        matches!(
+            SchemaCompatibility::mutual_read(one, other),
+            Ok(Compatibility::Full)
+        )
+    }
+
+    #[test]
+    fn a_locked_schema_never_changes() {
+        for version in LOCK.values().flatten() {
+            let text = file(&version.file).expect("a file that lock.json names is compiled in");
+            let bytes = Sha256::digest(text.as_bytes());
+            let sha256: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(
+                sha256, version.sha256,
+                "schemas/{0} is not what schemas/lock.json locked. A schema that has been \
+                 written with must not change: move the locked text to schemas/history, and \
+                 give the new one a version of its own, as schemas/README.md tells.",
+                version.file,
+            );
+        }
+    }
+
+    #[test]
+    fn ids_and_versions_are_in_order() {
+        let mut ids = BTreeSet::new();
+        for (subject, versions) in &*LOCK {
+            for (expected, version) in (1..).zip(versions) {
+                assert_eq!(version.version, expected, "{subject}");
+                assert!(ids.insert(version.id), "id {} is given twice", version.id);
+            }
+        }
+        let named: BTreeSet<&str> = LOCK
+            .values()
+            .flatten()
+            .map(|version| version.file.as_str())
+            .collect();
+        let compiled: BTreeSet<&str> = FILES.iter().map(|(file, _)| *file).collect();
+        assert_eq!(named, compiled);
+        for topic in Topic::WITH_SCHEMA {
+            assert_eq!(
+                versions(topic).last().unwrap().file,
+                format!("{topic}.avsc")
+            );
+        }
+    }
+
+    #[test]
+    fn every_version_reads_every_other() {
+        for topic in Topic::WITH_SCHEMA {
+            let newest = parse(schema(topic).unwrap());
+            for version in versions(topic) {
+                let other = parse(file(&version.file).unwrap());
+                assert!(
+                    mutual(&newest, &other),
+                    "{topic}: its newest schema and version {} cannot read each other; a new \
+                     field needs a default, and a field without one cannot go",
+                    version.version,
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_incompatible_change_would_be_noticed() {
+        let text = schema(Topic::MessageRead).unwrap();
+        let mut json: Value = serde_json::from_str(text).unwrap();
+        let fields = json["fields"].as_array_mut().unwrap();
+        fields.push(serde_json::json!({"name": "device", "type": "string"}));
+        assert!(!mutual(&parse(text), &parse(&json.to_string())));
+        let fields = json["fields"].as_array_mut().unwrap();
+        fields.pop();
+        fields.push(serde_json::json!({"name": "device", "type": "string", "default": ""}));
+        assert!(mutual(&parse(text), &parse(&json.to_string())));
+    }
+
+    #[test]
+    fn every_field_says_what_it_is_and_what_is_optional_defaults_to_null() {
+        fn check(topic: Topic, schema: &Value) {
+            match schema {
+                Value::Object(object) => {
+                    if object.get("type").is_some_and(|kind| kind == "record") {
+                        assert!(object.contains_key("doc"), "{topic}: {}", object["name"]);
+                        for field in object["fields"].as_array().unwrap() {
+                            let name = &field["name"];
+                            assert!(field["doc"].is_string(), "{topic}: {name} has no doc");
+                            if let Some(union) = field["type"].as_array() {
+                                assert_eq!(union.len(), 2, "{topic}: {name}");
+                                assert_eq!(union[0], "null", "{topic}: {name}");
+                                assert_eq!(field.get("default"), Some(&Value::Null), "{name}");
+                            }
+                        }
+                    }
+                    object.values().for_each(|value| check(topic, value));
+                }
+                Value::Array(values) => values.iter().for_each(|value| check(topic, value)),
+                Value::String(kind) => assert_ne!(kind, "enum", "{topic}: an enum cannot grow"),
+                _ => {}
+            }
+        }
+        for topic in Topic::WITH_SCHEMA {
+            check(
+                topic,
+                &serde_json::from_str(schema(topic).unwrap()).unwrap(),
+            );
+        }
+    }
+}
