@@ -1,0 +1,74 @@
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use tidings_views::history::StoreError;
+
+const PROJECTION: (&str, &str) = ("projection", crate::Projection::NAME);
+
+/// What the projection counts and measures.
+#[derive(Clone)]
+pub(crate) struct Meter {
+    applied: Counter,
+    void: Counter,
+    repeated: Counter,
+    dead: Counter,
+    batch_seconds: Histogram,
+    lag_records: Gauge,
+    lag_seconds: Gauge,
+    errors: [Counter; 4],
+}
+
+impl Meter {
+    pub(crate) fn new() -> Self {
+        let errors = ["transient", "saturated", "data", "fatal"]
+            .map(|class| counter!("tidings_store_errors_total", &[PROJECTION, ("class", class)]));
+        Self {
+            applied: counter!("tidings_projection_applied_total", &[PROJECTION]),
+            void: counter!("tidings_projection_void_total", &[PROJECTION]),
+            repeated: counter!("tidings_projection_repeated_total", &[PROJECTION]),
+            dead: counter!("tidings_dead_letters_total", &[PROJECTION]),
+            batch_seconds: histogram!("tidings_projection_batch_seconds", &[PROJECTION]),
+            lag_records: gauge!("tidings_projection_lag_records", &[PROJECTION]),
+            lag_seconds: gauge!("tidings_projection_lag_seconds", &[PROJECTION]),
+            errors,
+        }
+    }
+
+    /// Decisions that are in the store now.
+    pub(crate) fn applied(&self, decisions: usize, took: Duration) {
+        self.applied.increment(decisions as u64);
+        self.batch_seconds.record(took);
+    }
+
+    /// A claim that lost, or a decision of one who was not the owner.
+    pub(crate) fn void(&self) {
+        self.void.increment(1);
+    }
+
+    /// A record that was done already.
+    pub(crate) fn repeated(&self) {
+        self.repeated.increment(1);
+    }
+
+    /// A record that is among the dead letters now.
+    pub(crate) fn dead(&self) {
+        self.dead.increment(1);
+    }
+
+    /// The store failed.
+    pub(crate) fn store_error(&self, error: &StoreError) {
+        let class = match error {
+            StoreError::Transient(_) => 0,
+            StoreError::Saturated(_) => 1,
+            StoreError::Data(_) => 2,
+            StoreError::Fatal(_) => 3,
+        };
+        self.errors[class].increment(1);
+    }
+
+    /// How far the view is behind the log.
+    pub(crate) fn lag(&self, records: i64, behind: Duration) {
+        self.lag_records.set(records as f64);
+        self.lag_seconds.set(behind.as_secs_f64());
+    }
+}

@@ -1,0 +1,103 @@
+use std::sync::Arc;
+
+use tidings_log::{Log, LogError};
+use tidings_service::health::Condition;
+use tidings_views::history::{HistoryWriter, StoreError};
+use tidings_wire::Codec;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::pause::Halt;
+use crate::worker::Worker;
+
+/// Why a projection cannot go on. Trying again will not help until somebody
+/// changes something.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectionError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The view has more than the log: it was made from another log.
+    #[error(
+        "the view is at offset {view} of partition {partition}, but the log ends at {log}: the \
+         view was built from another log; drop it, and it is built anew"
+    )]
+    AheadOfLog {
+        /// The partition.
+        partition: i32,
+        /// Where the view stands.
+        view: i64,
+        /// Where the log ends.
+        log: i64,
+    },
+    /// The thread could not be started, or has panicked.
+    #[error("the projection's thread: {0}")]
+    Thread(String),
+}
+
+/// The projection of `message.delivered` into the history view.
+pub struct Projection {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) codec: Codec,
+    pub(crate) store: Arc<dyn HistoryWriter>,
+    pub(crate) batch: usize,
+    pub(crate) ready: Condition,
+}
+
+impl Projection {
+    /// Its name: of its consumer group, its dead letters and its metrics.
+    pub const NAME: &str = "history";
+    /// Records in one write, where nothing else is asked for.
+    pub const BATCH: usize = 512;
+
+    /// A projection of `log` into `store`.
+    #[must_use]
+    pub fn new(log: Arc<dyn Log>, codec: Codec, store: Arc<dyn HistoryWriter>) -> Self {
+        let ready = Condition::new("history view");
+        Self { log, codec, store, batch: Self::BATCH, ready }
+    }
+
+    /// Puts at most this many records into one write. A store that shares a
+    /// writer with the log wants few.
+    #[must_use]
+    pub fn batch(mut self, records: usize) -> Self {
+        self.batch = records.max(1);
+        self
+    }
+
+    /// Tells by this condition whether the store takes what it is given.
+    #[must_use]
+    pub fn readiness(mut self, ready: Condition) -> Self {
+        self.ready = ready;
+        self
+    }
+
+    /// Runs on a thread of its own until `stop`, and waits for its end. The
+    /// current batch is finished first, unless it waits for something that is
+    /// down. Store operations run on the runtime this is called on, which must
+    /// have other threads than the caller's.
+    ///
+    /// # Errors
+    /// [`ProjectionError`]; the view is consistent all the same.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ProjectionError> {
+        let runtime = Handle::current();
+        let (done, ended) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("history".to_owned())
+            .spawn(move || {
+                let result = match Worker::new(self, runtime, stop).and_then(Worker::run) {
+                    Ok(()) | Err(Halt::Stopped) => Ok(()),
+                    Err(Halt::Failed(error)) => Err(error),
+                };
+                // Nobody listens any more when `run` has been dropped.
+                drop(done.send(result));
+            })
+            .map_err(|error| ProjectionError::Thread(error.to_string()))?;
+        let panicked = |_| Err(ProjectionError::Thread("has panicked".to_owned()));
+        ended.await.unwrap_or_else(panicked)
+    }
+}

@@ -1,0 +1,247 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tidings_domain::Timestamp;
+use tidings_log::{Delivery, Log, LogError, ProjectionSource};
+use tidings_service::health::Condition;
+use tidings_views::history::Position;
+use tidings_wire::{Stored, Topic};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::{Applied, Applier};
+use crate::dead::DeadLetters;
+use crate::intake::{Gap, Intake};
+use crate::ledger::{Ledger, position_of};
+use crate::meter::Meter;
+use crate::outage::Outage;
+use crate::pause::{Halt, Pause};
+use crate::{Projection, ProjectionError};
+
+/// How long to wait for records before looking whether to stop.
+const POLL: Duration = Duration::from_millis(100);
+/// How often the log is told how far the projection has come.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// How often the lag is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+
+/// The projection at work, on its thread.
+pub(crate) struct Worker {
+    log: Arc<dyn Log>,
+    source: Box<dyn ProjectionSource>,
+    batch: usize,
+    intake: Intake,
+    applier: Applier,
+    ledger: Ledger,
+    outage: Outage,
+    ready: Condition,
+    pause: Pause,
+    meter: Meter,
+    /// When the log was last told how far the projection has come.
+    committed: Instant,
+    /// Whether it has come further since.
+    uncommitted: bool,
+    measured: Option<Instant>,
+    /// When the last record that was applied was made.
+    last_applied: Option<Timestamp>,
+}
+
+impl Worker {
+    /// Prepares the store and joins the log, waiting for both.
+    pub(crate) fn new(
+        projection: Projection,
+        runtime: Handle,
+        stop: CancellationToken,
+    ) -> Result<Self, Halt> {
+        let Projection { log, codec, store, batch, ready } = projection;
+        let pause = Pause::new(runtime, stop);
+        let meter = Meter::new();
+        let dead = DeadLetters::new(Arc::clone(&log));
+        let mut applier =
+            Applier::new(store, dead, ready.clone(), pause.clone(), meter.clone());
+        applier.ask(async |store| store.prepare().await)?;
+        let mut outage = Outage::of("the log");
+        let source = wait_for(&mut outage, &pause, || log.projection(Projection::NAME))?;
+        Ok(Self {
+            log,
+            source,
+            batch,
+            intake: Intake::new(codec, pause.clone(), meter.clone()),
+            applier,
+            ledger: Ledger::default(),
+            outage,
+            ready,
+            pause,
+            meter,
+            committed: Instant::now(),
+            uncommitted: false,
+            measured: None,
+            last_applied: None,
+        })
+    }
+
+    /// Works until it is told to stop or cannot go on.
+    pub(crate) fn run(mut self) -> Result<(), Halt> {
+        let result = self.work();
+        self.ready.set_ready(false);
+        self.commit();
+        result
+    }
+
+    fn work(&mut self) -> Result<(), Halt> {
+        while !self.pause.is_over() {
+            let delivery = wait_for(&mut self.outage, &self.pause, || {
+                self.source.poll(self.batch, POLL)
+            })?;
+            match delivery {
+                Delivery::Assigned(partitions) => self.assigned(&partitions)?,
+                Delivery::Revoked(partitions) => self.revoked(&partitions),
+                Delivery::Records(records) => self.records(records)?,
+            }
+            if self.uncommitted && self.committed.elapsed() >= COMMIT_EVERY {
+                self.commit();
+            }
+            if self.measured.is_none_or(|measured| measured.elapsed() >= MEASURE_EVERY) {
+                self.measure_lag();
+            }
+        }
+        Ok(())
+    }
+
+    fn assigned(&mut self, partitions: &[i32]) -> Result<(), Halt> {
+        tracing::info!(?partitions, "partitions assigned");
+        let positions = self.stored_positions(partitions)?;
+        self.start(&positions)
+    }
+
+    fn revoked(&mut self, partitions: &[i32]) {
+        tracing::info!(?partitions, "partitions revoked");
+        self.commit();
+        for &partition in partitions {
+            self.ledger.drop_partition(partition);
+            self.intake.drop_partition(partition);
+        }
+    }
+
+    fn records(&mut self, records: Vec<Stored>) -> Result<(), Halt> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut taken = self.intake.take(records, &self.ledger)?;
+        if let Some(last) = taken.steps.last() {
+            let made = last.stored.record.timestamp;
+            if self.applier.apply(&mut taken.steps, &mut self.ledger)? == Applied::StoreLostData {
+                return self.rewind();
+            }
+            self.last_applied = Some(made);
+            self.uncommitted = true;
+        }
+        taken.gaps.iter().try_for_each(|gap| self.close(*gap))
+    }
+
+    /// Where the store has these partitions.
+    fn stored_positions(&mut self, partitions: &[i32]) -> Result<Vec<Position>, Halt> {
+        let stored = self.applier.ask(async |store| store.positions().await)?;
+        Ok(partitions.iter().map(|partition| position_of(*partition, &stored)).collect())
+    }
+
+    /// Reads partitions from these positions on.
+    fn start(&mut self, positions: &[Position]) -> Result<(), Halt> {
+        let mut starts = Vec::with_capacity(positions.len());
+        for &position in positions {
+            let Position { partition, offset, .. } = position;
+            let (_, end) = self.watermarks(partition)?;
+            if offset > end {
+                return Err(ProjectionError::AheadOfLog { partition, view: offset, log: end }.into());
+            }
+            self.ledger.start(position);
+            self.intake.resume(position);
+            starts.push((partition, offset));
+        }
+        wait_for(&mut self.outage, &self.pause, || self.source.start(&starts))
+    }
+
+    fn watermarks(&mut self, partition: i32) -> Result<(i64, i64), Halt> {
+        wait_for(&mut self.outage, &self.pause, || {
+            self.log.watermarks(Topic::MessageDelivered, partition)
+        })
+    }
+
+    /// The store was emptied, or put back to an earlier state: builds the view
+    /// again from what is left.
+    fn rewind(&mut self) -> Result<(), Halt> {
+        tracing::warn!("the store has less than was written to it; building the view from there");
+        self.applier.ask(async |store| store.prepare().await)?;
+        let positions = self.stored_positions(&self.ledger.partitions())?;
+        self.start(&positions)
+    }
+
+    /// The record that was expected did not come: reads again from there, or,
+    /// where the log does not hold it any more, from where it begins.
+    fn close(&mut self, gap: Gap) -> Result<(), Halt> {
+        let Gap { partition, expected, found } = gap;
+        let (first, _) = self.watermarks(partition)?;
+        if first > expected {
+            tracing::error!(
+                partition,
+                expected,
+                first,
+                "the log does not hold these records any more: the view is incomplete"
+            );
+        } else {
+            tracing::warn!(partition, expected, found, "records came out of order; reading again");
+        }
+        let stands = self.ledger.marks().into_iter().find(|(known, _)| *known == partition);
+        let Some((_, mark)) = stands else { return Ok(()) };
+        let offset = mark.offset.max(first);
+        self.start(&[Position { partition, offset, current: mark.current }])
+    }
+
+    /// Tells the log how far the projection has come, for displays of lag.
+    fn commit(&mut self) {
+        if !self.uncommitted {
+            return;
+        }
+        if let Err(error) = self.source.commit(&self.ledger.marks()) {
+            tracing::debug!(%error, "the log was not told how far the projection has come");
+        }
+        self.committed = Instant::now();
+        self.uncommitted = false;
+    }
+
+    fn measure_lag(&mut self) {
+        self.measured = Some(Instant::now());
+        let mut behind = 0;
+        for (partition, mark) in self.ledger.marks() {
+            match self.log.watermarks(Topic::MessageDelivered, partition) {
+                Ok((_, end)) => behind += (end - mark.offset).max(0),
+                // Polling will meet the same, and tell.
+                Err(_) => return,
+            }
+        }
+        let since = self.last_applied.filter(|_| behind > 0).map_or(Duration::ZERO, |made| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let made = Duration::from_millis(made.0.max(0).cast_unsigned());
+            now.saturating_sub(made)
+        });
+        self.meter.lag(behind, since);
+    }
+}
+
+/// Asks the log, again and again while it is unavailable.
+fn wait_for<T>(
+    outage: &mut Outage,
+    pause: &Pause,
+    mut question: impl FnMut() -> Result<T, LogError>,
+) -> Result<T, Halt> {
+    loop {
+        match question() {
+            Ok(answer) => {
+                outage.worked();
+                return Ok(answer);
+            }
+            Err(error @ LogError::Fatal(_)) => return Err(error.into()),
+            Err(error) => pause.wait(outage.failed("unavailable", &error))?,
+        }
+    }
+}
