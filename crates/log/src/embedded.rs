@@ -1,1 +1,0 @@
-//! The log in the data folder's SQLite file.
