@@ -4,13 +4,21 @@
 //! thread gives a record its offset and commits it with all that wait; who
 //! follows the log is woken then, and reads what is new from memory. Who is
 //! behind reads from the file.
+//!
+//! Commands are kept for 7 days, dead letters for 30, and of
+//! `conversation.state` the last record of each key; decisions for ever. What
+//! need not be kept is deleted in small jobs, but never the last record of a
+//! partition: the next offset is known from it.
 
+mod compaction;
 mod encoding;
 mod follower;
 mod layout;
+mod maintenance;
 mod projection;
 mod queue;
 mod read_only;
+mod retention;
 mod sequencer;
 mod signal;
 mod store;
@@ -26,6 +34,7 @@ use tidings_wire::{Record, Topic};
 pub use self::read_only::ReadOnlyLog;
 use self::follower::{Cursors, EmbeddedFollower};
 use self::layout::Layout;
+use self::maintenance::Maintenance;
 use self::projection::EmbeddedProjection;
 use self::queue::{Append, Fence, Limit};
 use self::sequencer::EmbeddedSequencer;
@@ -48,6 +57,8 @@ pub struct EmbeddedLog {
 }
 
 struct Inner {
+    /// First, so that its thread has given up the database when that is closed.
+    _maintenance: Maintenance,
     store: Store,
     shared: Arc<Shared>,
 }
@@ -72,7 +83,8 @@ impl EmbeddedLog {
         let writer = LogWriter::new(Arc::clone(&shared));
         database.attach(Box::new(writer)).map_err(log_error)?;
         let store = Store { database, layout };
-        Ok(Self { inner: Arc::new(Inner { store, shared }) })
+        let _maintenance = Maintenance::spawn(store.clone())?;
+        Ok(Self { inner: Arc::new(Inner { _maintenance, store, shared }) })
     }
 
     /// Opens the log of a database for reading, beside another process that
