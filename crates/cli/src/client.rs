@@ -87,19 +87,30 @@ impl Dialer {
         })
     }
 
-    pub(crate) fn tenant(&self) -> &Tenant {
-        &self.inner.tenant
-    }
-
     /// The addresses that are dialled, for messages.
     pub(crate) fn shown(&self) -> String {
         self.inner.urls.join(", ")
     }
 
+    /// The address of one of the edges, which are taken in turn.
+    pub(crate) fn url(&self, turn: usize) -> &str {
+        &self.inner.urls[turn % self.inner.urls.len()]
+    }
+
+    /// A token for a user, without a limit on their messages.
+    pub(crate) fn token(&self, user: &UserId) -> Result<String> {
+        self.inner.auth.issue(&Claims {
+            user: user.clone(),
+            tenant: self.inner.tenant.clone(),
+            expires_at: token::after(TOKEN_TTL),
+            rate: Some(0),
+        })
+    }
+
     /// Opens a socket to the next of the edges and says hello.
     pub(crate) async fn open(&self, user: &UserId) -> Result<Socket> {
         let turn = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let url = &self.inner.urls[turn % self.inner.urls.len()];
+        let url = self.url(turn);
         timeout(WELCOME_TIMEOUT, self.greet(url, user))
             .await
             .with_context(|| format!("{url} does not answer"))?
@@ -109,12 +120,7 @@ impl Dialer {
         // Frames are small and somebody waits for each: no Nagle.
         let connected = connect_async_with_config(url, None, true).await;
         let (mut socket, _) = connected.with_context(|| format!("cannot connect to {url}"))?;
-        let token = self.inner.auth.issue(&Claims {
-            user: user.clone(),
-            tenant: self.inner.tenant.clone(),
-            expires_at: token::after(TOKEN_TTL),
-            rate: Some(0),
-        })?;
+        let token = self.token(user)?;
         let hello = json!({"type": "hello", "token": token}).to_string();
         socket.send(Message::text(hello)).await?;
         loop {

@@ -1,6 +1,7 @@
 //! The `tidings` command: everything in one process for development, and what
 //! a person needs around a deployment.
 
+mod bench;
 mod client;
 mod import;
 mod output;
@@ -34,6 +35,7 @@ enum Command {
     Token(token::TokenArgs),
     #[command(subcommand)]
     Import(import::Import),
+    Bench(Box<bench::BenchArgs>),
     /// Print a completion script for a shell
     ///
     /// For bash: tidings completions bash > ~/.local/share/bash-completion/completions/tidings
@@ -63,6 +65,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Token(args) => token::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Import(import) => runtime()?.block_on(import::run(import)),
+        Command::Bench(args) => bench::run(*args),
         Command::Completions { shell } => completions(shell).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -1,0 +1,89 @@
+//! Many users, each with a socket, and their conversations.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::json;
+use tidings_domain::UserId;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::socket::{self, TEXT, encode};
+use crate::client::{Answer, Dialer, parse_answer};
+
+/// How many connections are opened at the same time.
+const AT_ONCE: usize = 64;
+/// How long a conversation may take to be made.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A user's open socket.
+pub(super) struct Line {
+    pub(super) user: UserId,
+    pub(super) stream: TcpStream,
+}
+
+/// Conversations of the users, who are taken `members` by `members`.
+pub(super) struct Conversation {
+    pub(super) id: String,
+    pub(super) size: usize,
+}
+
+/// Opens `count` sockets, of as many users.
+pub(super) async fn open(dialer: &Dialer, run: &str, count: usize) -> Result<Vec<Line>> {
+    let opening = stream::iter(0..count).map(|index| async move {
+        let user = UserId::parse(&format!("bench-{run}-{index}"))
+            .map_err(|error| anyhow::anyhow!(error.message))?;
+        let token = dialer.token(&user)?;
+        let stream = socket::connect(dialer.url(index), &token)
+            .await
+            .with_context(|| format!("opening connection {} of {count}", index + 1))?;
+        Ok::<_, anyhow::Error>(Line { user, stream })
+    });
+    let lines = opening.buffered(AT_ONCE).try_collect().await;
+    lines.context(
+        "the connections cannot all be opened; perhaps a limit on open files (`ulimit -n`), or \
+         the server's TIDINGS_MAX_CONNECTIONS",
+    )
+}
+
+/// Makes a conversation of each `members` users; the first of them makes it.
+pub(super) async fn converse(lines: &mut [Line], members: usize) -> Result<Vec<Conversation>> {
+    let groups = lines.chunks_mut(members).map(create);
+    stream::iter(groups).buffered(AT_ONCE).try_collect().await
+}
+
+async fn create(group: &mut [Line]) -> Result<Conversation> {
+    let size = group.len();
+    let Some((owner, others)) = group.split_first_mut() else {
+        bail!("a group of nobody")
+    };
+    let others: Vec<&str> = others.iter().map(|line| line.user.as_str()).collect();
+    let frame = json!({
+        "type": "create", "temp_id": "create", "kind": "group", "title": "bench",
+        "members": others,
+    });
+    let mut bytes = Vec::new();
+    encode(TEXT, frame.to_string().as_bytes(), &mut bytes);
+    owner.stream.write_all(&bytes).await?;
+    let mut read = Vec::new();
+    let id = timeout(PATIENCE, async {
+        loop {
+            let frame = socket::next(&mut owner.stream, &mut read).await?;
+            match parse_answer(&String::from_utf8_lossy(&frame)) {
+                Some(Answer::Delivered {
+                    conversation_id: Some(id),
+                    ..
+                }) => return Ok(id),
+                Some(Answer::Rejected { code, .. }) => bail!("a conversation is refused: {code}"),
+                Some(Answer::Bye(bye)) => return Err(bye.into()),
+                _ => {}
+            }
+        }
+    });
+    let id = id
+        .await
+        .context("no decision about a conversation: is there a sequencer?")??;
+    Ok(Conversation { id, size })
+}
