@@ -9,17 +9,46 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("tidings-domain", &[]),
     ("tidings-wire", &["tidings-domain"]),
     ("tidings-sqlite", &[]),
-    ("tidings-log", &["tidings-domain", "tidings-wire", "tidings-sqlite"]),
-    ("tidings-views", &["tidings-domain", "tidings-wire", "tidings-sqlite"]),
-    ("tidings-service", &["tidings-domain", "tidings-log", "tidings-wire"]),
+    (
+        "tidings-log",
+        &["tidings-domain", "tidings-wire", "tidings-sqlite"],
+    ),
+    (
+        "tidings-views",
+        &["tidings-domain", "tidings-wire", "tidings-sqlite"],
+    ),
+    (
+        "tidings-service",
+        &["tidings-domain", "tidings-log", "tidings-wire"],
+    ),
     (
         "tidings-edge",
-        &["tidings-domain", "tidings-wire", "tidings-log", "tidings-views", "tidings-service"],
+        &[
+            "tidings-domain",
+            "tidings-wire",
+            "tidings-log",
+            "tidings-views",
+            "tidings-service",
+        ],
     ),
-    ("tidings-sequencer", &["tidings-domain", "tidings-wire", "tidings-log", "tidings-service"]),
+    (
+        "tidings-sequencer",
+        &[
+            "tidings-domain",
+            "tidings-wire",
+            "tidings-log",
+            "tidings-service",
+        ],
+    ),
     (
         "tidings-history",
-        &["tidings-domain", "tidings-wire", "tidings-log", "tidings-views", "tidings-service"],
+        &[
+            "tidings-domain",
+            "tidings-wire",
+            "tidings-log",
+            "tidings-views",
+            "tidings-service",
+        ],
     ),
     (
         "tidings-cli",
@@ -35,7 +64,10 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "tidings-history",
         ],
     ),
-    ("tidings-testkit", &["tidings-domain", "tidings-wire", "tidings-log"]),
+    (
+        "tidings-testkit",
+        &["tidings-domain", "tidings-wire", "tidings-log"],
+    ),
     ("tidings-tests", &[]),
 ];
 
@@ -44,9 +76,14 @@ const DOMAIN_MAY_USE: [&str; 3] = ["thiserror", "uuid", "xxhash-rust"];
 
 #[test]
 fn every_dependency_arrow_is_listed() {
-    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata");
-    let allowed: BTreeMap<&str, BTreeSet<&str>> =
-        ARROWS.iter().map(|(from, to)| (*from, to.iter().copied().collect())).collect();
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .exec()
+        .expect("cargo metadata");
+    let allowed: BTreeMap<&str, BTreeSet<&str>> = ARROWS
+        .iter()
+        .map(|(from, to)| (*from, to.iter().copied().collect()))
+        .collect();
     let mut faults = Vec::new();
     for package in &metadata.packages {
         let from = package.name.as_str();
@@ -62,12 +99,19 @@ fn every_dependency_arrow_is_listed() {
             }
         }
     }
-    assert!(faults.is_empty(), "see \"Code map\" in ARCHITECTURE.md:\n{}", faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "see \"Code map\" in ARCHITECTURE.md:\n{}",
+        faults.join("\n")
+    );
 }
 
 #[test]
 fn the_domain_is_pure() {
-    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata");
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .exec()
+        .expect("cargo metadata");
     let domain = metadata
         .packages
         .iter()
@@ -80,5 +124,8 @@ fn the_domain_is_pure() {
         .map(|dependency| dependency.name.as_str())
         .filter(|name| !DOMAIN_MAY_USE.contains(name))
         .collect();
-    assert!(used.is_empty(), "the domain crate must stay pure, but uses {used:?}");
+    assert!(
+        used.is_empty(),
+        "the domain crate must stay pure, but uses {used:?}"
+    );
 }

@@ -1,0 +1,179 @@
+//! The whole system as real processes on real servers, killed and paused in
+//! the middle of an import. Afterwards every acknowledged message is there
+//! exactly once and in order, in the log and in the view.
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::Duration;
+
+use serde_json::json;
+use support::cluster::{Cluster, repository};
+use support::history::History;
+use tempfile::TempDir;
+use tidings_testkit::{SocketClient, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Copies of the sample logs, each a conversation of its own.
+fn logs(folder: &TempDir, copies: usize) -> Vec<PathBuf> {
+    let samples = repository().join("tests/data/irc");
+    let mut logs = Vec::new();
+    for copy in 0..copies {
+        for name in ["2004-11-15_03.sample", "2009-10-01_17.sample"] {
+            for part in ["raw", "annotation"] {
+                let from = samples.join(format!("{name}.{part}.txt"));
+                let to = folder.path().join(format!("{name}-{copy}.{part}.txt"));
+                std::fs::copy(&from, &to).expect("a sample can be copied");
+                if part == "raw" {
+                    logs.push(to);
+                }
+            }
+        }
+    }
+    logs
+}
+
+/// Waits until `more` further records were delivered; false if the import
+/// ended before.
+fn goes_on(cluster: &Cluster, import: &mut Child, more: usize) -> bool {
+    let before = cluster.delivered().len();
+    let mut ended = false;
+    eventually(PATIENCE, || {
+        ended = import
+            .try_wait()
+            .expect("the import can be asked")
+            .is_some();
+        ended || cluster.delivered().len() >= before + more
+    });
+    !ended
+}
+
+/// What `sync` gives of every conversation is what the log holds.
+async fn check_view(cluster: &Cluster, history: &History) {
+    let urls = cluster.edge_urls();
+    for (conversation_id, events) in &history.conversations {
+        let member = events[0]["event"]["members"][0]["user_id"]
+            .as_str()
+            .expect("a member");
+        let url = urls.split(',').next().expect("an edge");
+        let mut client = SocketClient::connect(url, &cluster.token(member))
+            .await
+            .expect("a socket");
+        let mut after = 0;
+        loop {
+            let question = json!({"type": "sync", "id": "s", "conversation_id": conversation_id,
+                "after": after, "limit": 100});
+            let answer = client.ask(&question).await.expect("an answer");
+            assert_eq!(answer["type"], "changes", "{answer}");
+            assert_eq!(answer["last_seq"], events.len(), "{answer}");
+            for event in answer["events"].as_array().expect("events") {
+                after += 1;
+                let logged = &events[after - 1];
+                assert_eq!(event["seq"], after);
+                assert_eq!(event["by"], logged["sender"]);
+                for field in ["kind", "message_id", "no"] {
+                    assert_eq!(
+                        event["event"].get(field).cloned().unwrap_or_default(),
+                        logged["event"][field],
+                        "{field} of {event}"
+                    );
+                }
+                assert_eq!(
+                    event["event"]["content"]["text"],
+                    logged["event"]["content"]["text"]
+                );
+            }
+            if answer["more"] == false {
+                break;
+            }
+        }
+        assert_eq!(after, events.len());
+        client.close().await.expect("the socket closes");
+    }
+}
+
+/// The log and the view after an import that was disturbed; a second import
+/// then changes nothing.
+fn check_all(cluster: &Cluster, logs: &[PathBuf], summary: &serde_json::Value) -> History {
+    let history = History::read(&cluster.delivered());
+    let sent = summary["total"]["sent"]
+        .as_u64()
+        .expect("how many were sent");
+    assert_eq!(
+        history.messages(),
+        sent,
+        "one message for each that was sent"
+    );
+    assert_eq!(history.conversations.len(), logs.len());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(check_view(cluster, &history));
+
+    let again = cluster.finish_import(cluster.start_import(logs));
+    assert_eq!(again["total"]["delivered"], 0, "{:#}", again["total"]);
+    assert_eq!(again["total"]["duplicates"], sent);
+    let after = History::read(&cluster.delivered());
+    assert_eq!(
+        after.conversations, history.conversations,
+        "a second import changed something"
+    );
+    after
+}
+
+#[test]
+fn an_import_survives_the_death_of_every_process() {
+    let cluster = Cluster::up(&[]);
+    let folder = TempDir::new().expect("a folder");
+    let logs = logs(&folder, 8);
+    let mut import = cluster.start_import(&logs);
+    let mut killed = Vec::new();
+    for name in [
+        "sequencer",
+        "edge-1",
+        "history",
+        "kafka",
+        "edge-2",
+        "mongodb",
+        "registry",
+    ] {
+        if !goes_on(&cluster, &mut import, 50) {
+            break;
+        }
+        cluster.signal(name, "-KILL");
+        killed.push(name);
+        cluster.script(&["restart", name]);
+    }
+    let summary = cluster.finish_import(import);
+    assert!(
+        killed.len() >= 5,
+        "the import was over after only {killed:?} were killed"
+    );
+    check_all(&cluster, &logs, &summary);
+}
+
+#[test]
+fn a_paused_sequencer_wakes_up_to_a_successor() {
+    let cluster = Cluster::up(&[("TIDINGS_SESSION_TIMEOUT_MS", "3000")]);
+    let folder = TempDir::new().expect("a folder");
+    let logs = logs(&folder, 6);
+    let mut import = cluster.start_import(&logs);
+    assert!(
+        goes_on(&cluster, &mut import, 50),
+        "the import was too short"
+    );
+    cluster.script(&["add", "sequencer"]);
+    assert!(
+        goes_on(&cluster, &mut import, 100),
+        "the import was too short"
+    );
+    let claims = History::read(&cluster.delivered()).claims;
+    cluster.signal("sequencer", "-STOP");
+    // Past the session's timeout the other one claims what the first owned.
+    eventually(PATIENCE, || {
+        History::read(&cluster.delivered()).claims >= claims + 3
+    });
+    cluster.signal("sequencer", "-CONT");
+    let summary = cluster.finish_import(import);
+    check_all(&cluster, &logs, &summary);
+}
