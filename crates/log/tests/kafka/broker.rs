@@ -10,13 +10,26 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn start() -> Self {
-        let fetched = Command::new(script()).arg("fetch").status().expect("scripts/servers");
+        let fetched = Command::new(script())
+            .arg("fetch")
+            .status()
+            .expect("scripts/servers");
         assert!(fetched.success(), "cannot fetch Kafka");
-        let port = Command::new(script()).arg("port").output().expect("a free port");
-        let port = String::from_utf8(port.stdout).expect("digits").trim().to_owned();
+        let port = Command::new(script())
+            .arg("port")
+            .output()
+            .expect("a free port");
+        let port = String::from_utf8(port.stdout)
+            .expect("digits")
+            .trim()
+            .to_owned();
         let data = tempfile::tempdir().expect("a folder");
         let process = run(&port, data.path());
-        let broker = Self { port, data, process };
+        let broker = Self {
+            port,
+            data,
+            process,
+        };
         broker.wait();
         broker
     }
@@ -46,7 +59,10 @@ impl Broker {
 
     fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill");
+        let sent = Command::new("kill")
+            .args(["-s", name, &pid])
+            .status()
+            .expect("kill");
         assert!(sent.success(), "cannot send SIG{name}");
     }
 

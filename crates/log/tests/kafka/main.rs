@@ -61,7 +61,10 @@ fn apply(brokers: &str, declared: &Declared) {
     run(async {
         let actual = cluster.describe(declared).await.expect("describes");
         let plan = plan(declared, &actual);
-        cluster.apply(declared, &actual, &plan).await.expect("applies");
+        cluster
+            .apply(declared, &actual, &plan)
+            .await
+            .expect("applies");
     });
 }
 
@@ -86,7 +89,9 @@ fn poll_until(
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         let mut enough = false;
         for (which, sequencer) in sequencers.iter_mut().enumerate() {
-            sequencer.poll(100, Duration::from_millis(20), &mut events).expect("polls");
+            sequencer
+                .poll(100, Duration::from_millis(20), &mut events)
+                .expect("polls");
             for event in events.drain(..) {
                 enough |= until(which, event);
             }
@@ -126,7 +131,9 @@ fn conforms() {
 fn connecting_says_what_is_wrong() {
     let mut config = KafkaConfig::new(tidings_testkit::brokers());
     config.topic_prefix = tidings_testkit::fresh_prefix();
-    let LogError::Fatal(message) = error_of(&config) else { panic!("not fatal") };
+    let LogError::Fatal(message) = error_of(&config) else {
+        panic!("not fatal")
+    };
     assert!(message.contains("message.delivered"), "{message}");
     assert!(message.contains("`tidings topics apply`"), "{message}");
 
@@ -137,15 +144,25 @@ fn connecting_says_what_is_wrong() {
         let actual = cluster.describe(&two).await.expect("describes");
         let mut plan = plan(&two, &actual);
         for action in &mut plan.actions {
-            if let tidings_log::topics::Action::CreateTopic { topic, partitions, .. } = action
+            if let tidings_log::topics::Action::CreateTopic {
+                topic, partitions, ..
+            } = action
                 && topic.ends_with("message.read")
             {
                 *partitions = 3;
             }
         }
         // What was made is not what was declared, and it says so.
-        cluster.apply(&two, &actual, &plan).await.expect_err("is not as declared");
+        cluster
+            .apply(&two, &actual, &plan)
+            .await
+            .expect_err("is not as declared");
     });
-    let LogError::Fatal(message) = error_of(&config) else { panic!("not fatal") };
-    assert!(message.contains("message.read has 3 partitions"), "{message}");
+    let LogError::Fatal(message) = error_of(&config) else {
+        panic!("not fatal")
+    };
+    assert!(
+        message.contains("message.read has 3 partitions"),
+        "{message}"
+    );
 }

@@ -5,7 +5,10 @@ use super::{apply, declared, run};
 
 fn plan_of(declared: &Declared) -> Plan {
     let cluster = Cluster::connect(tidings_testkit::brokers()).expect("connects");
-    plan(declared, &run(cluster.describe(declared)).expect("describes"))
+    plan(
+        declared,
+        &run(cluster.describe(declared)).expect("describes"),
+    )
 }
 
 #[test]
@@ -30,7 +33,8 @@ fn one_setting_is_changed_and_the_others_stay() {
 
     let sent = declared.topic_mut(Topic::MessageSent);
     sent.configs.remove("flush.messages");
-    sent.configs.insert("retention.ms".into(), "86400000".into());
+    sent.configs
+        .insert("retention.ms".into(), "86400000".into());
     let planned = plan_of(&declared);
     let expected = Action::SetConfig {
         topic: format!("{prefix}message.sent"),
@@ -53,7 +57,9 @@ fn while_anything_is_refused_nothing_is_done() {
     let prefix = tidings_testkit::fresh_prefix();
     apply(tidings_testkit::brokers(), &declared(&prefix, 2));
     let mut more = declared(&prefix, 4);
-    more.topic_mut(Topic::MessageSent).configs.insert("retention.ms".into(), "1000".into());
+    more.topic_mut(Topic::MessageSent)
+        .configs
+        .insert("retention.ms".into(), "1000".into());
 
     let cluster = Cluster::connect(tidings_testkit::brokers()).expect("connects");
     let actual = run(cluster.describe(&more)).expect("describes");
@@ -61,7 +67,10 @@ fn while_anything_is_refused_nothing_is_done() {
     assert_eq!(refused.refusals.len(), Topic::ALL.len());
     assert_eq!(refused.actions.len(), 1);
     let result = run(cluster.apply(&more, &actual, &refused));
-    assert!(matches!(result, Err(TopicsError::Refused(10))), "{result:?}");
+    assert!(
+        matches!(result, Err(TopicsError::Refused(10))),
+        "{result:?}"
+    );
     assert!(plan_of(&declared(&prefix, 2)).is_done());
 }
 

@@ -1,0 +1,264 @@
+//! The log in Kafka.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `config` | where Kafka is, and every setting of the client with its reason |
+//! | `appender` | the edges' producer: completions on a thread of its own |
+//! | `ordered` | the sequencer's producer: none after one that failed |
+//! | `fetcher` | a consumer of given partitions from given offsets; the follower |
+//! | `membership` | a member of a consumer group that fetches nothing |
+//! | `sequencer`, `projection` | a membership and a fetcher put together |
+//! | `record`, `names`, `mark`, `outage`, `client` | conversions, names, errors, log lines |
+//!
+//! **Groups propose, they do not fetch.** librdkafka ties what a group member
+//! is assigned to what it fetches: with the eager protocol each change of one
+//! partition is a new `assign()` of all, which throws away what was fetched for
+//! the others. So a member here answers every assignment with an empty one, and
+//! a second consumer, in no group, fetches the partitions that were started, at
+//! offsets that are always explicit. A partition starts and stops without
+//! touching the others, and a rebalance is answered when its partitions have
+//! been handed over, not within a callback.
+
+mod appender;
+mod client;
+mod config;
+mod fetcher;
+mod mark;
+mod membership;
+mod names;
+mod ordered;
+mod outage;
+mod projection;
+mod record;
+mod sequencer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tidings_wire::{Record, Topic};
+
+pub use config::KafkaConfig;
+
+use crate::{
+    AppendDone, Appender, Follower, Log, LogError, LogReader, Mark, ProjectionSource, SequencerLog,
+};
+use appender::ThreadedAppender;
+use client::LoggedClient;
+use fetcher::Fetcher;
+use names::Names;
+use outage::log_error;
+use projection::KafkaProjection;
+use sequencer::KafkaSequencer;
+
+/// How long a question to the cluster may take. Longer than it takes a
+/// partition to get a new leader, or a broker to start again.
+const ASK_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The log in Kafka.
+///
+/// Dropping it fails what is still being appended; see [`Appender::append`].
+pub struct KafkaLog {
+    config: KafkaConfig,
+    names: Arc<Names>,
+    partitions: i32,
+    /// Asks, and never fetches: on the connection of a consumer that fetches,
+    /// the answer would wait for the fetch to end.
+    reader: BaseConsumer<LoggedClient>,
+    appender: ThreadedAppender,
+}
+
+impl KafkaLog {
+    /// Connects, and looks at the topics. Blocks, 20 seconds at most.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] where no broker answers; [`LogError::Fatal`]
+    /// where topics are missing or do not all have the same number of
+    /// partitions.
+    pub fn connect(config: KafkaConfig) -> Result<Self, LogError> {
+        let names = Arc::new(Names::new(&config.topic_prefix));
+        let reader: BaseConsumer<LoggedClient> = config
+            .fetching(&names.group("sequencer"))
+            .create_with_context(LoggedClient)
+            .map_err(|err| log_error("creating a client", &err))?;
+        let metadata = reader
+            .fetch_metadata(None, ASK_TIMEOUT)
+            .map_err(|err| log_error("asking for the topics", &err))?;
+        let partitions = check_topics(&names, &metadata)?;
+        let appender = ThreadedAppender::start(&config, Arc::clone(&names))?;
+        Ok(Self {
+            config,
+            names,
+            partitions,
+            reader,
+            appender,
+        })
+    }
+
+    /// Asks the cluster, again while a partition has no leader for the moment,
+    /// as when its topic is new or its broker has just gone.
+    fn ask<T>(
+        &self,
+        what: &str,
+        question: impl Fn(&BaseConsumer<LoggedClient>) -> KafkaResult<T>,
+    ) -> Result<T, LogError> {
+        let start = Instant::now();
+        loop {
+            let answer = question(&self.reader);
+            // Nobody else polls this client, so its log lines wait here.
+            while let Some(event) = self.reader.poll(Duration::ZERO) {
+                if let Err(err) = event {
+                    tracing::debug!(%err, "while asking Kafka");
+                }
+            }
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(err) if has_no_leader(&err) && start.elapsed() < ASK_TIMEOUT => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(err) => return Err(log_error(what, &err)),
+            }
+        }
+    }
+}
+
+/// The number of partitions, if all topics are there and agree on it.
+fn check_topics(names: &Names, metadata: &Metadata) -> Result<i32, LogError> {
+    let advice = "run `tidings topics plan`, then `tidings topics apply`";
+    let count_of = |topic: Topic| {
+        let found = metadata
+            .topics()
+            .iter()
+            .find(|found| found.name() == names.of(topic));
+        found.map_or(0, |found| found.partitions().len())
+    };
+    let missing: Vec<&str> = Topic::ALL
+        .into_iter()
+        .filter(|topic| count_of(*topic) == 0)
+        .map(|topic| names.of(topic))
+        .collect();
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        return Err(LogError::Fatal(format!(
+            "topics are missing ({missing}): {advice}"
+        )));
+    }
+    let count = count_of(Topic::MessageDelivered);
+    if let Some(other) = Topic::ALL
+        .into_iter()
+        .find(|topic| count_of(*topic) != count)
+    {
+        return Err(LogError::Fatal(format!(
+            "{} has {} partitions and {} has {count}, but a conversation has the same partition \
+             in every topic: {advice}",
+            names.of(other),
+            count_of(other),
+            names.of(Topic::MessageDelivered),
+        )));
+    }
+    i32::try_from(count).map_err(|_| LogError::Fatal(format!("{count} partitions are too many")))
+}
+
+impl Log for KafkaLog {
+    fn sequencer(&self) -> Result<Box<dyn SequencerLog>, LogError> {
+        Ok(Box::new(KafkaSequencer::join(
+            &self.config,
+            Arc::clone(&self.names),
+        )?))
+    }
+
+    fn projection(&self, consumer: &str) -> Result<Box<dyn ProjectionSource>, LogError> {
+        Ok(Box::new(KafkaProjection::join(
+            &self.config,
+            Arc::clone(&self.names),
+            consumer,
+        )?))
+    }
+}
+
+impl Appender for KafkaLog {
+    fn append(&self, topic: Topic, partition: i32, record: Record, done: AppendDone) {
+        self.appender.append(topic, partition, &record, done);
+    }
+}
+
+impl LogReader for KafkaLog {
+    fn partitions(&self) -> i32 {
+        self.partitions
+    }
+
+    fn watermarks(&self, topic: Topic, partition: i32) -> Result<(i64, i64), LogError> {
+        let name = self.names.of(topic);
+        self.ask("asking for watermarks", |reader| {
+            reader.fetch_watermarks(name, partition, ASK_TIMEOUT)
+        })
+    }
+
+    fn follow(&self, starts: &[(Topic, i32, i64)]) -> Result<Box<dyn Follower>, LogError> {
+        let mut fetcher = Fetcher::new(&self.config, Arc::clone(&self.names))?;
+        fetcher.add(starts)?;
+        Ok(Box::new(fetcher))
+    }
+
+    fn offset_at(&self, topic: Topic, partition: i32, timestamp_ms: i64) -> Result<i64, LogError> {
+        let name = self.names.of(topic);
+        let found = self.ask("asking for an offset by time", |reader| {
+            let mut question = TopicPartitionList::with_capacity(1);
+            question.add_partition_offset(name, partition, Offset::Offset(timestamp_ms))?;
+            offset_in(
+                &reader.offsets_for_times(question, ASK_TIMEOUT)?,
+                name,
+                partition,
+            )
+        })?;
+        match found {
+            Some((offset, _)) => Ok(offset),
+            None => Ok(self.watermarks(topic, partition)?.1),
+        }
+    }
+
+    fn mark(&self, partition: i32) -> Result<Option<Mark>, LogError> {
+        let name = self.names.of(Topic::MessageDelivered);
+        let found = self.ask("asking for a mark", |reader| {
+            let mut question = TopicPartitionList::with_capacity(1);
+            question.add_partition(name, partition);
+            offset_in(
+                &reader.committed_offsets(question, ASK_TIMEOUT)?,
+                name,
+                partition,
+            )
+        })?;
+        Ok(found.and_then(|(offset, metadata)| mark::read(offset, &metadata)))
+    }
+}
+
+/// The offset and metadata that an answer gives for a partition, if any.
+fn offset_in(
+    answer: &TopicPartitionList,
+    name: &str,
+    partition: i32,
+) -> KafkaResult<Option<(i64, String)>> {
+    let Some(found) = answer.find_partition(name, partition) else {
+        return Ok(None);
+    };
+    found.error()?;
+    Ok(match found.offset() {
+        Offset::Offset(offset) => Some((offset, found.metadata().to_owned())),
+        _ => None,
+    })
+}
+
+fn has_no_leader(err: &KafkaError) -> bool {
+    err.rdkafka_error_code().is_some_and(|code| {
+        matches!(
+            code,
+            RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+        )
+    })
+}
