@@ -179,13 +179,14 @@ impl Claim {
         Progress::Won(Box::new(Owned::new(context, partition, by, at, folded)))
     }
 
-    /// A produce ended; if it was the claim, goes on.
+    /// A produce ended; if it was the claim, goes on. Says whether the claim
+    /// is still to be reckoned with.
     pub(crate) fn produced(
         &mut self,
         context: &Context,
         token: u64,
         result: Result<i64, LogError>,
-    ) -> Result<(), SequencerError> {
+    ) -> Result<bool, SequencerError> {
         match std::mem::replace(&mut self.step, Step::Between) {
             Step::Claiming { fold, by, token: ours } if ours == token => match result {
                 Ok(at) => self.step = Step::Confirming { fold, by, at },
@@ -194,11 +195,12 @@ impl Claim {
                     tracing::warn!(partition = self.partition, %error, "a claim was not appended");
                     context.metrics.claims_failed.increment(1);
                     self.wait(context);
+                    return Ok(false);
                 }
             },
             // What a former owner in this process had still on its way.
             step => self.step = step,
         }
-        Ok(())
+        Ok(true)
     }
 }

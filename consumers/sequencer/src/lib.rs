@@ -11,6 +11,7 @@
 //! Not here on purpose: a consumer of its own output. An owner knows from the
 //! offsets of its acknowledged records whether it still is the owner.
 
+mod args;
 mod checkpoint;
 mod claim;
 mod clock;
@@ -25,6 +26,7 @@ mod saved;
 mod sequencer;
 mod thread;
 
+pub use args::SequencerArgs;
 pub use clock::Clock;
 pub use error::SequencerError;
 pub use options::SequencerOptions;

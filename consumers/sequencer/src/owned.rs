@@ -17,6 +17,9 @@ use crate::metrics::Decided;
 
 /// The name that dead letters carry.
 const CONSUMER: &str = "sequencer";
+/// The largest value of a dead letter, in bytes: the log's 1,000,000 less room
+/// for the key and the headers.
+const LARGEST_LETTER: usize = 900_000;
 
 /// A partition that this instance owns: decides its commands.
 ///
@@ -221,7 +224,7 @@ impl Owned {
             "a command goes to the dead letters"
         );
         let attempts = std::mem::take(&mut self.attempts) + 1;
-        let letter = Codec::dead_letter(&stored, CONSUMER, &error.to_string(), attempts);
+        let letter = dead_letter(&stored, &error.to_string(), attempts);
         let token = context.produce(Topic::DeadSequencer, self.partition, letter);
         self.pause(context, Intake::Dead { token, command: Box::new(stored) })
     }
@@ -362,4 +365,17 @@ impl Owned {
             .is_none_or(|verified| verified.upto <= self.checkpointer.saved_upto());
         (self.in_flight.is_empty() && saved && self.checkpointer.is_idle()) || now >= deadline
     }
+}
+
+/// A command's dead letter. One that would outgrow what the log takes is kept
+/// without its value, which stands in its own topic for a while longer.
+fn dead_letter(stored: &Stored, error: &str, attempts: u32) -> Record {
+    let size = stored.record.value.as_ref().map_or(0, |value| value.len());
+    if size <= LARGEST_LETTER {
+        return Codec::dead_letter(stored, CONSUMER, error, attempts);
+    }
+    let error = format!("{error} (its value of {size} bytes is not in this letter)");
+    let mut letter = Codec::dead_letter(stored, CONSUMER, &error, attempts);
+    letter.value = None;
+    letter
 }

@@ -184,7 +184,14 @@ impl Sequencer {
         result: Result<i64, LogError>,
     ) -> Result<(), SequencerError> {
         match self.partitions.get_mut(&partition) {
-            Some(Slot::Claiming(claim)) => claim.produced(&self.context, token, result),
+            Some(Slot::Claiming(claim)) => {
+                if claim.produced(&self.context, token, result)? {
+                    return Ok(());
+                }
+                // The log takes nothing after a failure until it is told that
+                // the failure is known.
+                self.stop_log(partition)
+            }
             Some(Slot::Owned(owned)) => {
                 let result = owned.produced(&mut self.context, token, result);
                 self.drop_where_stopped(partition, result)
