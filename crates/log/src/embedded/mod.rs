@@ -36,7 +36,7 @@ use self::follower::{Cursors, EmbeddedFollower};
 use self::layout::Layout;
 use self::maintenance::Maintenance;
 use self::projection::EmbeddedProjection;
-use self::queue::{Append, Fence, Limit};
+use self::queue::{Append, Limit, Place};
 use self::sequencer::EmbeddedSequencer;
 use self::signal::{Listeners, Signal};
 use self::store::Store;
@@ -112,7 +112,7 @@ impl EmbeddedLog {
         partition: i32,
         record: Record,
         done: AppendDone,
-        fence: Option<Arc<Fence>>,
+        place: Option<Place>,
         limit: Limit,
     ) {
         let shared = self.shared();
@@ -121,7 +121,7 @@ impl EmbeddedLog {
             return done(Err(AppendError::Unavailable(why)));
         };
         let mut append = Append::new(slot, record, done);
-        append.fence = fence;
+        append.place = place;
         if append.size > encoding::MAX_RECORD_BYTES {
             return append.fail(AppendError::TooLarge);
         }

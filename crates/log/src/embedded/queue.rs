@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tidings_wire::Record;
@@ -15,34 +15,64 @@ pub(super) struct Append {
     pub(super) record: Record,
     pub(super) size: usize,
     pub(super) done: AppendDone,
-    /// Of a producer that stops at its first failure: its fence.
-    pub(super) fence: Option<Arc<Fence>>,
+    /// Where its producer stops at its first failure.
+    pub(super) place: Option<Place>,
 }
 
 /// Stands between a producer's failed record and those given after it.
-#[derive(Debug, Default)]
-pub(super) struct Fence(AtomicBool);
+#[derive(Debug)]
+pub(super) struct Fence {
+    /// The ordinal of the first record that failed; the largest number while
+    /// none has.
+    failed: AtomicU64,
+}
+
+impl Default for Fence {
+    fn default() -> Self {
+        Self { failed: AtomicU64::new(u64::MAX) }
+    }
+}
 
 impl Fence {
-    pub(super) fn close(&self) {
-        self.0.store(true, Ordering::Release);
+    /// The record of this ordinal has failed.
+    fn close_after(&self, ordinal: u64) {
+        self.failed.fetch_min(ordinal, Ordering::AcqRel);
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// Has a record failed that was given before this one?
+    fn stops(&self, ordinal: u64) -> bool {
+        self.failed.load(Ordering::Acquire) < ordinal
     }
+
+    /// Has any record failed?
+    pub(super) fn is_closed(&self) -> bool {
+        self.failed.load(Ordering::Acquire) != u64::MAX
+    }
+}
+
+/// The place of a record among those of a producer that stops at its first
+/// failure.
+pub(super) struct Place {
+    pub(super) fence: Arc<Fence>,
+    /// How many records the producer had given before.
+    pub(super) ordinal: u64,
 }
 
 impl Append {
     pub(super) fn new(slot: Slot, record: Record, done: AppendDone) -> Self {
         let size = encoding::size(&record);
-        Self { slot, record, size, done, fence: None }
+        Self { slot, record, size, done, place: None }
+    }
+
+    /// Has a record failed that its producer gave before?
+    pub(super) fn is_fenced_off(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.fence.stops(place.ordinal))
     }
 
     /// Ends it without a place in the log.
     pub(super) fn fail(self, error: AppendError) {
-        if let Some(fence) = &self.fence {
-            fence.close();
+        if let Some(place) = &self.place {
+            place.fence.close_after(place.ordinal);
         }
         (self.done)(Err(error));
     }

@@ -10,7 +10,7 @@ use super::EmbeddedLog;
 use super::follower::Cursors;
 use super::layout::Layout;
 use super::log_error;
-use super::queue::{Fence, Limit};
+use super::queue::{Fence, Limit, Place};
 use super::signal::{Signal, Topics};
 use super::store::{write_mark, write_progress};
 use crate::{AppendDone, AppendError, LogError, Mark, SequencerEvent, SequencerLog};
@@ -34,6 +34,8 @@ pub(super) struct EmbeddedSequencer {
 #[derive(Debug, Default)]
 struct Producer {
     fence: Arc<Fence>,
+    /// Records given so far.
+    given: u64,
     /// Records whose end was not told yet.
     open: usize,
     /// Commands of the partition are delivered.
@@ -151,8 +153,9 @@ impl SequencerLog for EmbeddedSequencer {
             ended.lock().push(SequencerEvent::Produced { token, partition, result });
             signal.raise();
         });
-        let fence = Some(Arc::clone(&producer.fence));
-        self.log.push(topic, partition, record, done, fence, Limit::SEQUENCER);
+        let place = Place { fence: Arc::clone(&producer.fence), ordinal: producer.given };
+        producer.given += 1;
+        self.log.push(topic, partition, record, done, Some(place), Limit::SEQUENCER);
     }
 
     fn commit(

@@ -58,7 +58,7 @@ impl LogWriter {
             let mut statement = connection.prepare_cached(&self.inserts[slot])?;
             while let Some(append) = self.group.get(start).filter(|append| append.slot == slot) {
                 start += 1;
-                if append.fence.as_ref().is_some_and(|fence| fence.is_closed()) {
+                if append.is_fenced_off() {
                     self.offsets.push(None);
                     continue;
                 }
