@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     ConversationId, ConversationRow, Decision, EventRow, MemberRow, MessageId, MessageRow,
-    OutcomeRow, Rows, TempId, UserId,
+    OutcomeRow, Rows, TempId, Tenant, UserId,
 };
 
 /// The reference of the history view: all of it, in memory.
@@ -12,8 +12,9 @@ use crate::{
 pub struct Model {
     /// Events by conversation and seq.
     pub events: BTreeMap<(ConversationId, u64), EventRow>,
-    /// Outcomes by conversation, sender and `temp_id`.
-    pub outcomes: BTreeMap<(ConversationId, UserId, TempId), OutcomeRow>,
+    /// Outcomes by tenant, conversation, sender and `temp_id`. Somebody of
+    /// another tenant may name the conversation too, and is refused.
+    pub outcomes: BTreeMap<(Tenant, ConversationId, UserId, TempId), OutcomeRow>,
     /// Messages by id.
     pub messages: BTreeMap<MessageId, MessageRow>,
     /// Conversations by id.
@@ -34,10 +35,17 @@ impl Model {
         self.conversations = rows.conversations;
         self.members = rows.members;
         for event in rows.events {
-            self.events.entry((event.conversation_id, event.seq)).or_insert(event);
+            self.events
+                .entry((event.conversation_id, event.seq))
+                .or_insert(event);
         }
         for outcome in rows.outcomes {
-            let key = (outcome.conversation_id, outcome.by.clone(), outcome.temp_id.clone());
+            let key = (
+                outcome.tenant.clone(),
+                outcome.conversation_id,
+                outcome.by.clone(),
+                outcome.temp_id.clone(),
+            );
             self.outcomes.entry(key).or_insert(outcome);
         }
         for message in rows.messages {
