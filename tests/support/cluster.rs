@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Where the repository is.
-pub fn repository() -> &'static Path {
+pub(crate) fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
@@ -33,14 +33,14 @@ fn binaries() -> &'static Path {
 }
 
 /// A cluster by `scripts/cluster`, in a folder of its own. Down when dropped.
-pub struct Cluster {
+pub(crate) struct Cluster {
     folder: TempDir,
     settings: Vec<(&'static str, String)>,
 }
 
 impl Cluster {
     /// Brings one up; `settings` are environment variables of our binaries.
-    pub fn up(settings: &[(&'static str, &str)]) -> Self {
+    pub(crate) fn up(settings: &[(&'static str, &str)]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let settings = settings
             .iter()
@@ -66,7 +66,7 @@ impl Cluster {
     }
 
     /// Runs `scripts/cluster` and expects it to succeed.
-    pub fn script(&self, arguments: &[&str]) -> String {
+    pub(crate) fn script(&self, arguments: &[&str]) -> String {
         let output = self
             .command(arguments)
             .output()
@@ -75,7 +75,7 @@ impl Cluster {
     }
 
     /// What `scripts/cluster env` exports.
-    pub fn env(&self) -> HashMap<String, String> {
+    pub(crate) fn env(&self) -> HashMap<String, String> {
         let unquote = |value: &str| value.trim_matches(['"', '\'']).to_owned();
         self.script(&["env"])
             .lines()
@@ -85,12 +85,12 @@ impl Cluster {
     }
 
     /// The sockets' addresses, comma-separated.
-    pub fn edge_urls(&self) -> String {
+    pub(crate) fn edge_urls(&self) -> String {
         self.env()["TIDINGS_EDGE_URLS"].clone()
     }
 
     /// Sends a signal to a process, such as `-KILL` to `edge-1`.
-    pub fn signal(&self, name: &str, signal: &str) {
+    pub(crate) fn signal(&self, name: &str, signal: &str) {
         let pid = &self.env()[&format!("PID_{}", name.to_uppercase().replace('-', "_"))];
         let status = Command::new("kill")
             .args([signal, pid])
@@ -100,7 +100,7 @@ impl Cluster {
     }
 
     /// The `tidings` command, with the cluster's environment.
-    pub fn tidings(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn tidings(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binaries().join("tidings"));
         command.args(arguments).envs(self.env());
         command
@@ -108,7 +108,7 @@ impl Cluster {
 
     /// Starts an import of these files over both edges; its summary goes to
     /// `summary.json` in the cluster's folder.
-    pub fn start_import(&self, files: &[PathBuf]) -> Child {
+    pub(crate) fn start_import(&self, files: &[PathBuf]) -> Child {
         let summary = File::create(self.summary_path()).expect("a file for the summary");
         self.tidings(&[
             "import",
@@ -128,7 +128,7 @@ impl Cluster {
     }
 
     /// Waits for an import, expects it to have succeeded, gives its summary.
-    pub fn finish_import(&self, mut import: Child) -> Value {
+    pub(crate) fn finish_import(&self, mut import: Child) -> Value {
         let status = import.wait().expect("the import ends");
         let summary = std::fs::read(self.summary_path()).expect("the summary");
         let summary: Value = serde_json::from_slice(&summary).expect("the summary is JSON");
@@ -145,7 +145,7 @@ impl Cluster {
     }
 
     /// All of `message.delivered`, as `tidings tail` prints it.
-    pub fn delivered(&self) -> Vec<Value> {
+    pub(crate) fn delivered(&self) -> Vec<Value> {
         let output = self
             .tidings(&["tail", "message.delivered", "--from", "beginning"])
             .args(["--brokers", &self.env()["KAFKA_BROKERS"]])
@@ -158,7 +158,7 @@ impl Cluster {
     }
 
     /// A token for a user.
-    pub fn token(&self, user: &str) -> String {
+    pub(crate) fn token(&self, user: &str) -> String {
         let output = self
             .tidings(&["token", "--user", user])
             .output()

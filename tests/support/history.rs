@@ -5,18 +5,18 @@ use serde_json::Value;
 /// What the log says happened, by the reader's rule, told again here from
 /// `tidings tail`'s output so that the code under test does not check itself.
 #[derive(Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     /// The accepted decisions of each conversation, in log order.
-    pub conversations: BTreeMap<String, Vec<Value>>,
+    pub(crate) conversations: BTreeMap<String, Vec<Value>>,
     /// Decisions that do not count.
-    pub void: usize,
+    pub(crate) void: usize,
     /// Claims that made their writer the owner.
-    pub claims: usize,
+    pub(crate) claims: usize,
 }
 
 impl History {
     /// Reads a log and checks what must hold in every log.
-    pub fn read(records: &[Value]) -> Self {
+    pub(crate) fn read(records: &[Value]) -> Self {
         let mut history = Self::default();
         let mut owners: HashMap<i64, (u64, String)> = HashMap::new();
         let mut decided = HashSet::new();
@@ -88,7 +88,7 @@ impl History {
     }
 
     /// All messages there are.
-    pub fn messages(&self) -> u64 {
+    pub(crate) fn messages(&self) -> u64 {
         self.conversations
             .values()
             .flatten()

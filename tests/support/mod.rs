@@ -1,4 +1,4 @@
 //! A whole cluster of real processes, and a checker of what its log holds.
 
-pub mod cluster;
-pub mod history;
+pub(crate) mod cluster;
+pub(crate) mod history;
