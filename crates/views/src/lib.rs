@@ -1,4 +1,6 @@
 //! What people read: the history view's port, its adapters and their
 //! conformance suite.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 pub mod history;

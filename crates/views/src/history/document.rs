@@ -30,11 +30,21 @@ pub(super) enum EventDocument<'a> {
         forwarded_from: Option<ForwardedDocument<'a>>,
     },
     #[serde(rename = "message.edited")]
-    MessageEdited { message_id: Cow<'a, str>, content: ContentDocument<'a> },
+    MessageEdited {
+        message_id: Cow<'a, str>,
+        content: ContentDocument<'a>,
+    },
     #[serde(rename = "message.deleted")]
-    MessageDeleted { message_id: Cow<'a, str>, scope: Cow<'a, str> },
+    MessageDeleted {
+        message_id: Cow<'a, str>,
+        scope: Cow<'a, str>,
+    },
     #[serde(rename = "message.reacted")]
-    MessageReacted { message_id: Cow<'a, str>, emoji: Cow<'a, str>, op: Cow<'a, str> },
+    MessageReacted {
+        message_id: Cow<'a, str>,
+        emoji: Cow<'a, str>,
+        op: Cow<'a, str>,
+    },
     #[serde(rename = "conversation.updated")]
     ConversationUpdated(ChangeDocument<'a>),
 }
@@ -70,11 +80,23 @@ pub(super) struct ForwardedDocument<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub(super) enum ChangeDocument<'a> {
-    Create { conversation: CreatedDocument<'a>, members: Vec<MemberDocument<'a>> },
-    AddMembers { members: Vec<Cow<'a, str>> },
-    RemoveMembers { members: Vec<Cow<'a, str>> },
-    Rename { title: Cow<'a, str> },
-    SetRole { user_id: Cow<'a, str>, role: Cow<'a, str> },
+    Create {
+        conversation: CreatedDocument<'a>,
+        members: Vec<MemberDocument<'a>>,
+    },
+    AddMembers {
+        members: Vec<Cow<'a, str>>,
+    },
+    RemoveMembers {
+        members: Vec<Cow<'a, str>>,
+    },
+    Rename {
+        title: Cow<'a, str>,
+    },
+    SetRole {
+        user_id: Cow<'a, str>,
+        role: Cow<'a, str>,
+    },
     Leave,
     Close,
     Reopen,
@@ -98,11 +120,15 @@ pub(super) fn id_text(id: Uuid) -> String {
 }
 
 pub(super) fn conversation_id(text: &str) -> Result<ConversationId, Unreadable> {
-    Uuid::try_parse(text).map(ConversationId).map_err(|_| Unreadable("conversation id"))
+    Uuid::try_parse(text)
+        .map(ConversationId)
+        .map_err(|_| Unreadable("conversation id"))
 }
 
 pub(super) fn message_id(text: &str) -> Result<MessageId, Unreadable> {
-    Uuid::try_parse(text).map(MessageId).map_err(|_| Unreadable("message id"))
+    Uuid::try_parse(text)
+        .map(MessageId)
+        .map_err(|_| Unreadable("message id"))
 }
 
 pub(super) fn user_id(text: &str) -> Result<UserId, Unreadable> {
@@ -132,24 +158,37 @@ fn user_ids(users: &[Cow<'_, str>]) -> Result<Vec<UserId>, Unreadable> {
 impl<'a> From<&'a Event> for EventDocument<'a> {
     fn from(event: &'a Event) -> Self {
         match event {
-            Event::MessageSent { message_id, no, content, reply_to, thread, forwarded_from } => {
-                Self::MessageSent {
-                    message_id: id_cow(message_id.0),
-                    no: *no,
-                    content: content.into(),
-                    reply_to: reply_to.map(|id| id_cow(id.0)),
-                    thread: thread.map(|id| id_cow(id.0)),
-                    forwarded_from: forwarded_from.as_ref().map(Into::into),
-                }
-            }
-            Event::MessageEdited { message_id, content } => {
-                Self::MessageEdited { message_id: id_cow(message_id.0), content: content.into() }
-            }
+            Event::MessageSent {
+                message_id,
+                no,
+                content,
+                reply_to,
+                thread,
+                forwarded_from,
+            } => Self::MessageSent {
+                message_id: id_cow(message_id.0),
+                no: *no,
+                content: content.into(),
+                reply_to: reply_to.map(|id| id_cow(id.0)),
+                thread: thread.map(|id| id_cow(id.0)),
+                forwarded_from: forwarded_from.as_ref().map(Into::into),
+            },
+            Event::MessageEdited {
+                message_id,
+                content,
+            } => Self::MessageEdited {
+                message_id: id_cow(message_id.0),
+                content: content.into(),
+            },
             Event::MessageDeleted { message_id, scope } => Self::MessageDeleted {
                 message_id: id_cow(message_id.0),
                 scope: scope.as_str().into(),
             },
-            Event::MessageReacted { message_id, emoji, op } => Self::MessageReacted {
+            Event::MessageReacted {
+                message_id,
+                emoji,
+                op,
+            } => Self::MessageReacted {
                 message_id: id_cow(message_id.0),
                 emoji: emoji.into(),
                 op: op.as_str().into(),
@@ -180,14 +219,25 @@ impl TryFrom<EventDocument<'_>> for Event {
                 thread: optional_id(thread)?,
                 forwarded_from: forwarded_from.map(TryInto::try_into).transpose()?,
             },
-            EventDocument::MessageEdited { message_id: id, content } => {
-                Self::MessageEdited { message_id: message_id(&id)?, content: content.into() }
-            }
-            EventDocument::MessageDeleted { message_id: id, scope } => Self::MessageDeleted {
+            EventDocument::MessageEdited {
+                message_id: id,
+                content,
+            } => Self::MessageEdited {
+                message_id: message_id(&id)?,
+                content: content.into(),
+            },
+            EventDocument::MessageDeleted {
+                message_id: id,
+                scope,
+            } => Self::MessageDeleted {
                 message_id: message_id(&id)?,
                 scope: DeleteScope::parse(&scope).ok_or(Unreadable("delete scope"))?,
             },
-            EventDocument::MessageReacted { message_id: id, emoji, op } => Self::MessageReacted {
+            EventDocument::MessageReacted {
+                message_id: id,
+                emoji,
+                op,
+            } => Self::MessageReacted {
                 message_id: message_id(&id)?,
                 emoji: emoji.into_owned(),
                 op: ReactionOp::parse(&op).ok_or(Unreadable("reaction operation"))?,
@@ -202,7 +252,11 @@ impl TryFrom<EventDocument<'_>> for Event {
 impl<'a> From<&'a Change> for ChangeDocument<'a> {
     fn from(change: &'a Change) -> Self {
         match change {
-            Change::Create { kind, title, members } => Self::Create {
+            Change::Create {
+                kind,
+                title,
+                members,
+            } => Self::Create {
                 conversation: CreatedDocument {
                     kind: kind.as_str().into(),
                     title: title.as_deref().map(Into::into),
@@ -215,9 +269,15 @@ impl<'a> From<&'a Change> for ChangeDocument<'a> {
                     })
                     .collect(),
             },
-            Change::AddMembers(users) => Self::AddMembers { members: user_cows(users) },
-            Change::RemoveMembers(users) => Self::RemoveMembers { members: user_cows(users) },
-            Change::Rename(title) => Self::Rename { title: title.into() },
+            Change::AddMembers(users) => Self::AddMembers {
+                members: user_cows(users),
+            },
+            Change::RemoveMembers(users) => Self::RemoveMembers {
+                members: user_cows(users),
+            },
+            Change::Rename(title) => Self::Rename {
+                title: title.into(),
+            },
             Change::SetRole { user_id, role } => Self::SetRole {
                 user_id: user_id.as_str().into(),
                 role: role.as_str().into(),
@@ -234,7 +294,10 @@ impl TryFrom<ChangeDocument<'_>> for Change {
 
     fn try_from(document: ChangeDocument<'_>) -> Result<Self, Unreadable> {
         Ok(match document {
-            ChangeDocument::Create { conversation, members } => Self::Create {
+            ChangeDocument::Create {
+                conversation,
+                members,
+            } => Self::Create {
                 kind: kind(&conversation.kind)?,
                 title: conversation.title.map(Cow::into_owned),
                 members: members
@@ -250,9 +313,13 @@ impl TryFrom<ChangeDocument<'_>> for Change {
             ChangeDocument::AddMembers { members } => Self::AddMembers(user_ids(&members)?),
             ChangeDocument::RemoveMembers { members } => Self::RemoveMembers(user_ids(&members)?),
             ChangeDocument::Rename { title } => Self::Rename(title.into_owned()),
-            ChangeDocument::SetRole { user_id: user, role: wanted } => {
-                Self::SetRole { user_id: user_id(&user)?, role: role(&wanted)? }
-            }
+            ChangeDocument::SetRole {
+                user_id: user,
+                role: wanted,
+            } => Self::SetRole {
+                user_id: user_id(&user)?,
+                role: role(&wanted)?,
+            },
             ChangeDocument::Leave => Self::Leave,
             ChangeDocument::Close => Self::Close,
             ChangeDocument::Reopen => Self::Reopen,
@@ -352,12 +419,18 @@ mod tests {
             Change::Create {
                 kind: Kind::Channel,
                 title: None,
-                members: vec![Member { user_id: user("alice"), role: Role::Owner }],
+                members: vec![Member {
+                    user_id: user("alice"),
+                    role: Role::Owner,
+                }],
             },
             Change::AddMembers(vec![user("bob")]),
             Change::RemoveMembers(Vec::new()),
             Change::Rename("Ops".to_owned()),
-            Change::SetRole { user_id: user("bob"), role: Role::Admin },
+            Change::SetRole {
+                user_id: user("bob"),
+                role: Role::Admin,
+            },
             Change::Leave,
             Change::Close,
             Change::Reopen,
@@ -379,8 +452,14 @@ mod tests {
                 thread: None,
                 forwarded_from: None,
             },
-            Event::MessageEdited { message_id: message, content },
-            Event::MessageDeleted { message_id: message, scope: DeleteScope::Purge },
+            Event::MessageEdited {
+                message_id: message,
+                content,
+            },
+            Event::MessageDeleted {
+                message_id: message,
+                scope: DeleteScope::Purge,
+            },
             Event::MessageReacted {
                 message_id: message,
                 emoji: "\u{1f44d}".to_owned(),

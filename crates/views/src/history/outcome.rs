@@ -9,7 +9,10 @@ pub(super) fn of_message(message: &MessageRow, temp_id: TempId) -> OutcomeRow {
         by: message.by.clone(),
         temp_id,
         at: message.at,
-        outcome: FirstOutcome::Accepted { seq: message.seq, no: Some(message.no) },
+        outcome: FirstOutcome::Accepted {
+            seq: message.seq,
+            no: Some(message.no),
+        },
         message_id: Some(message.message_id),
     }
 }
@@ -29,7 +32,10 @@ pub(super) fn of_event(row: &EventRow) -> OutcomeRow {
         by: row.by.clone(),
         temp_id: row.temp_id.clone(),
         at: row.at,
-        outcome: FirstOutcome::Accepted { seq: row.seq, no: row.event.no() },
+        outcome: FirstOutcome::Accepted {
+            seq: row.seq,
+            no: row.event.no(),
+        },
         message_id,
     }
 }

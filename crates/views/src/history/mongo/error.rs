@@ -62,7 +62,11 @@ pub(super) fn of_write_errors<'a>(
         .into_iter()
         .filter(|(code, _)| *code != DUPLICATE_KEY)
         .map(|(code, message)| {
-            of_code(code, format!("write error {code}: {message}"), StoreError::Data)
+            of_code(
+                code,
+                format!("write error {code}: {message}"),
+                StoreError::Data,
+            )
         })
         .min_by_key(rank)
         .map_or(Ok(()), Err)
@@ -71,7 +75,9 @@ pub(super) fn of_write_errors<'a>(
 /// The result of an unordered insert, without the rows that were there.
 pub(super) fn of_insert<T>(result: Result<T, Error>) -> Result<(), StoreError> {
     let Err(error) = result else { return Ok(()) };
-    let ErrorKind::InsertMany(failed) = error.kind.as_ref() else { return Err(classify(&error)) };
+    let ErrorKind::InsertMany(failed) = error.kind.as_ref() else {
+        return Err(classify(&error));
+    };
     if let Some(concern) = &failed.write_concern_error {
         return Err(StoreError::Transient(format!(
             "write concern error {}: {}",
@@ -88,16 +94,32 @@ mod tests {
 
     #[test]
     fn rows_that_are_there_are_no_error() {
-        assert_eq!(of_write_errors([(11_000, "duplicate key"), (11_000, "duplicate key")]), Ok(()));
+        assert_eq!(
+            of_write_errors([(11_000, "duplicate key"), (11_000, "duplicate key")]),
+            Ok(())
+        );
     }
 
     #[test]
     fn what_makes_all_wait_comes_before_what_one_row_did() {
-        let errors = [(121, "validation"), (11_000, "duplicate key"), (10_107, "not primary")];
-        assert!(matches!(of_write_errors(errors), Err(StoreError::Transient(_))));
+        let errors = [
+            (121, "validation"),
+            (11_000, "duplicate key"),
+            (10_107, "not primary"),
+        ];
+        assert!(matches!(
+            of_write_errors(errors),
+            Err(StoreError::Transient(_))
+        ));
         let errors = [(11_000, "duplicate key"), (99_999, "who knows")];
         assert!(matches!(of_write_errors(errors), Err(StoreError::Data(_))));
-        assert!(matches!(of_write_errors([(16_500, "rate")]), Err(StoreError::Saturated(_))));
-        assert!(matches!(of_write_errors([(13, "not authorized")]), Err(StoreError::Fatal(_))));
+        assert!(matches!(
+            of_write_errors([(16_500, "rate")]),
+            Err(StoreError::Saturated(_))
+        ));
+        assert!(matches!(
+            of_write_errors([(13, "not authorized")]),
+            Err(StoreError::Fatal(_))
+        ));
     }
 }

@@ -1,9 +1,13 @@
 //! The history view in MongoDB, or anything that speaks its protocol and
 //! answers as MongoDB 5 does: no transactions, no pipeline updates.
 
+#[cfg(any(test, feature = "testing"))]
+mod dump;
 mod error;
 mod read;
 mod record;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::time::Duration;
@@ -54,11 +58,20 @@ impl MongoHistory {
     /// [`StoreError::Fatal`] where `uri` cannot be read,
     /// [`StoreError::Transient`] where a name in it could not be looked up.
     pub async fn connect(uri: &str, application: &str) -> Result<Self, StoreError> {
-        let mut options = ClientOptions::parse(uri).await.map_err(|error| classify(&error))?;
-        options.app_name.get_or_insert_with(|| application.to_owned());
-        options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
+        let mut options = ClientOptions::parse(uri)
+            .await
+            .map_err(|error| classify(&error))?;
+        options
+            .app_name
+            .get_or_insert_with(|| application.to_owned());
+        options
+            .server_selection_timeout
+            .get_or_insert(SERVER_SELECTION_TIMEOUT);
         options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
-        let name = options.default_database.clone().unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
+        let name = options
+            .default_database
+            .clone()
+            .unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
         let client = Client::with_options(options).map_err(|error| classify(&error))?;
         // What the view says it has, it must have for good, and a reader must
         // see what was written before it asked.
@@ -68,7 +81,9 @@ impl MongoHistory {
             .write_concern(majority)
             .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
             .build();
-        Ok(Self { database: client.database_with_options(&name, options) })
+        Ok(Self {
+            database: client.database_with_options(&name, options),
+        })
     }
 
     /// Runs an operation within [`OPERATION_TIMEOUT`].
@@ -80,7 +95,9 @@ impl MongoHistory {
             Ok(result) => result.map_err(|error| classify(&error)),
             Err(_) => {
                 let seconds = OPERATION_TIMEOUT.as_secs();
-                Err(StoreError::Transient(format!("no answer within {seconds} s")))
+                Err(StoreError::Transient(format!(
+                    "no answer within {seconds} s"
+                )))
             }
         }
     }
@@ -93,9 +110,14 @@ impl MongoHistory {
 /// Indexes beyond that of `_id`: for the conversations of a user, and for the
 /// event of a command that sent no message. All else is found by `_id`.
 fn indexes() -> [(&'static str, IndexModel); 2] {
-    let by_user = IndexModel::builder().keys(doc! { "tenant": 1, "user_id": 1 }).build();
+    let by_user = IndexModel::builder()
+        .keys(doc! { "tenant": 1, "user_id": 1 })
+        .build();
     let sparse = IndexOptions::builder().sparse(true).build();
-    let by_command = IndexModel::builder().keys(doc! { "command": 1 }).options(sparse).build();
+    let by_command = IndexModel::builder()
+        .keys(doc! { "command": 1 })
+        .options(sparse)
+        .build();
     [("members", by_user), ("events", by_command)]
 }
 
@@ -103,8 +125,11 @@ fn indexes() -> [(&'static str, IndexModel); 2] {
 impl HistoryWriter for MongoHistory {
     async fn prepare(&self) -> Result<(), StoreError> {
         for (collection, index) in indexes() {
-            let collection = self.database.collection::<mongodb::bson::Document>(collection);
-            self.in_time(async { collection.create_index(index).await }).await?;
+            let collection = self
+                .database
+                .collection::<mongodb::bson::Document>(collection);
+            self.in_time(async { collection.create_index(index).await })
+                .await?;
         }
         Ok(())
     }
@@ -124,13 +149,19 @@ impl HistoryWriter for MongoHistory {
             let filter = doc! { "_id": { "$in": ids } };
             let found: Vec<ConversationRow> =
                 read::find(self, filter, FindOptions::default()).await?;
-            rows.conversations.extend(found.into_iter().map(|row| (row.conversation_id, row)));
+            rows.conversations
+                .extend(found.into_iter().map(|row| (row.conversation_id, row)));
         }
         for chunk in members.chunks(IDS_A_QUERY) {
-            let ids: Vec<String> = chunk.iter().map(|(id, user)| member_id(*id, user)).collect();
+            let ids: Vec<String> = chunk
+                .iter()
+                .map(|(id, user)| member_id(*id, user))
+                .collect();
             let filter = doc! { "_id": { "$in": ids } };
             let found: Vec<MemberRow> = read::find(self, filter, FindOptions::default()).await?;
-            let keyed = found.into_iter().map(|row| ((row.conversation_id, row.user_id.clone()), row));
+            let keyed = found
+                .into_iter()
+                .map(|row| ((row.conversation_id, row.user_id.clone()), row));
             rows.members.extend(keyed);
         }
         Ok(rows)
@@ -217,7 +248,10 @@ impl HistoryReader for MongoHistory {
         }
         let key = id_text(key.0);
         let filter = doc! { "command": &key, "tenant": tenant.as_str() };
-        let first = FindOptions::builder().sort(doc! { "seq": 1 }).limit(1).build();
+        let first = FindOptions::builder()
+            .sort(doc! { "seq": 1 })
+            .limit(1)
+            .build();
         let event: Option<EventRow> = read::find(self, filter, first).await?.pop();
         if let Some(event) = event {
             return Ok(Some(of_event(&event)));

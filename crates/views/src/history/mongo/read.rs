@@ -4,8 +4,8 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::FindOptions;
 use serde::de::DeserializeOwned;
 use tidings_domain::{
-    ConversationId, ConversationRow, EventRow, MemberRow, MessageId, MessageRow, Tenant,
-    Timestamp, UserId,
+    ConversationId, ConversationRow, EventRow, MemberRow, MessageId, MessageRow, Tenant, Timestamp,
+    UserId,
 };
 
 use super::record::{
@@ -74,7 +74,10 @@ pub(super) async fn find<R: Stored>(
     options: FindOptions,
 ) -> Result<Vec<R>> {
     let records = find_records::<R>(history, filter, options).await?;
-    Ok(records.into_iter().map(TryInto::try_into).collect::<std::result::Result<_, _>>()?)
+    Ok(records
+        .into_iter()
+        .map(TryInto::try_into)
+        .collect::<std::result::Result<_, _>>()?)
 }
 
 pub(super) async fn find_one<R: Stored>(
@@ -94,8 +97,9 @@ pub(super) async fn events(
     after: u64,
     limit: usize,
 ) -> Result<Vec<EventRow>> {
-    let ids: Vec<String> =
-        (1..=limit as u64).map(|step| event_id(conversation_id, after.saturating_add(step))).collect();
+    let ids: Vec<String> = (1..=limit as u64)
+        .map(|step| event_id(conversation_id, after.saturating_add(step)))
+        .collect();
     let filter = doc! { "_id": { "$in": ids }, "tenant": tenant.as_str() };
     let mut events: Vec<EventRow> = find(history, filter, FindOptions::default()).await?;
     events.sort_unstable_by_key(|event| event.seq);
@@ -140,10 +144,13 @@ pub(super) async fn list(
     let mut filter = doc! { "_id": { "$in": ids }, "tenant": tenant.as_str() };
     if let Some((at, id)) = after {
         let at = date(at);
-        filter.insert("$or", vec![
-            doc! { "last_at": { "$lt": at } },
-            doc! { "last_at": at, "_id": { "$gt": id_text(id.0) } },
-        ]);
+        filter.insert(
+            "$or",
+            vec![
+                doc! { "last_at": { "$lt": at } },
+                doc! { "last_at": at, "_id": { "$gt": id_text(id.0) } },
+            ],
+        );
     }
     // One more than asked for tells whether there is a next page.
     let options = FindOptions::builder()
@@ -153,10 +160,15 @@ pub(super) async fn list(
     let mut found: Vec<ConversationRow> = find(history, filter, options).await?;
     let more = found.len() > limit;
     found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|last| (last.last_at, last.conversation_id));
+    let next = found
+        .last()
+        .filter(|_| more)
+        .map(|last| (last.last_at, last.conversation_id));
 
-    let last_messages: Vec<MessageId> =
-        found.iter().filter_map(|conversation| conversation.last_message_id).collect();
+    let last_messages: Vec<MessageId> = found
+        .iter()
+        .filter_map(|conversation| conversation.last_message_id)
+        .collect();
     let mut messages = messages(history, tenant, &last_messages).await?;
     let mut places = members
         .into_iter()
@@ -170,12 +182,17 @@ pub(super) async fn list(
         .filter_map(|conversation| {
             Some(ListedConversation {
                 member: places.remove(&conversation.conversation_id)?,
-                last_message: conversation.last_message_id.and_then(|id| messages.remove(&id)),
+                last_message: conversation
+                    .last_message_id
+                    .and_then(|id| messages.remove(&id)),
                 conversation,
             })
         })
         .collect();
-    Ok(ConversationPage { conversations, next })
+    Ok(ConversationPage {
+        conversations,
+        next,
+    })
 }
 
 async fn messages(
@@ -189,5 +206,8 @@ async fn messages(
     let ids: Vec<String> = ids.iter().map(|id| id_text(id.0)).collect();
     let filter = doc! { "_id": { "$in": ids }, "tenant": tenant.as_str() };
     let messages: Vec<MessageRow> = find(history, filter, FindOptions::default()).await?;
-    Ok(messages.into_iter().map(|message| (message.message_id, message)).collect())
+    Ok(messages
+        .into_iter()
+        .map(|message| (message.message_id, message))
+        .collect())
 }

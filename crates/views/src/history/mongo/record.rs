@@ -326,7 +326,11 @@ impl TryFrom<OutcomeRecord<'_>> for OutcomeRow {
             temp_id: temp_id(&record.temp_id)?,
             at: timestamp(record.at),
             outcome,
-            message_id: record.message_id.as_deref().map(document::message_id).transpose()?,
+            message_id: record
+                .message_id
+                .as_deref()
+                .map(document::message_id)
+                .transpose()?,
         })
     }
 }
@@ -349,10 +353,17 @@ impl TryFrom<PositionRecord<'_>> for Position {
         let current = match (record.epoch, record.owner.as_deref()) {
             (Some(epoch), Some(owner)) => {
                 let owner = Uuid::try_parse(owner).map_err(|_| Unreadable("owner"))?;
-                Some(Ownership { epoch: Epoch(epoch), owner: OwnerId(owner) })
+                Some(Ownership {
+                    epoch: Epoch(epoch),
+                    owner: OwnerId(owner),
+                })
             }
             _ => None,
         };
-        Ok(Self { partition: record.partition, offset: record.offset, current })
+        Ok(Self {
+            partition: record.partition,
+            offset: record.offset,
+            current,
+        })
     }
 }

@@ -27,7 +27,12 @@ pub(super) async fn write(
         update(history, "members", rows.members.values().map(member_update)),
     );
     events.and(messages).and(outcomes).and(members)?;
-    update(history, "conversations", rows.conversations.values().map(conversation_update)).await?;
+    update(
+        history,
+        "conversations",
+        rows.conversations.values().map(conversation_update),
+    )
+    .await?;
     update(history, "positions", positions.iter().map(position_update)).await
 }
 
@@ -68,8 +73,9 @@ async fn update(
                 "wtimeout": i64::try_from(WRITE_CONCERN_TIMEOUT.as_millis()).unwrap_or(i64::MAX),
             },
         };
-        let answer =
-            history.in_time(async { history.database.run_command(command).await }).await?;
+        let answer = history
+            .in_time(async { history.database.run_command(command).await })
+            .await?;
         check_update(&answer)?;
     }
     Ok(())
@@ -78,12 +84,22 @@ async fn update(
 /// `run_command` is content when the command as a whole was.
 fn check_update(answer: &Document) -> Result<(), StoreError> {
     if let Ok(concern) = answer.get_document("writeConcernError") {
-        return Err(StoreError::Transient(format!("write concern error: {concern}")));
+        return Err(StoreError::Transient(format!(
+            "write concern error: {concern}"
+        )));
     }
-    let Ok(errors) = answer.get_array("writeErrors") else { return Ok(()) };
-    let errors = errors.iter().filter_map(|error| error.as_document()).map(|error| {
-        (error.get_i32("code").unwrap_or_default(), error.get_str("errmsg").unwrap_or_default())
-    });
+    let Ok(errors) = answer.get_array("writeErrors") else {
+        return Ok(());
+    };
+    let errors = errors
+        .iter()
+        .filter_map(|error| error.as_document())
+        .map(|error| {
+            (
+                error.get_i32("code").unwrap_or_default(),
+                error.get_str("errmsg").unwrap_or_default(),
+            )
+        });
     of_write_errors(errors)
 }
 
@@ -131,6 +147,9 @@ mod tests {
         ] };
         assert!(matches!(check_update(&bad), Err(StoreError::Data(_))));
         let concern = doc! { "ok": 1, "writeConcernError": { "code": 64 } };
-        assert!(matches!(check_update(&concern), Err(StoreError::Transient(_))));
+        assert!(matches!(
+            check_update(&concern),
+            Err(StoreError::Transient(_))
+        ));
     }
 }

@@ -1,7 +1,11 @@
 //! The history view in the data folder's SQLite file.
 
+#[cfg(any(test, feature = "testing"))]
+mod dump;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use async_trait::async_trait;
@@ -39,7 +43,8 @@ impl SqliteHistory {
             // Nobody listens any more when the projection has been stopped.
             drop(done.send(result));
         };
-        self.database.submit(Priority::View, Box::new(job), Box::new(done));
+        self.database
+            .submit(Priority::View, Box::new(job), Box::new(done));
         durable
             .await
             .map_err(|_| StoreError::Fatal("the writer thread has stopped".to_owned()))?
@@ -88,7 +93,8 @@ fn classify(error: Error) -> StoreError {
 #[async_trait]
 impl HistoryWriter for SqliteHistory {
     async fn prepare(&self) -> Result<(), StoreError> {
-        self.run(|connection| connection.execute_batch(schema::TABLES)).await
+        self.run(|connection| connection.execute_batch(schema::TABLES))
+            .await
     }
 
     async fn positions(&self) -> Result<Vec<Position>, StoreError> {
@@ -154,7 +160,8 @@ impl HistoryReader for SqliteHistory {
         conversation_id: ConversationId,
     ) -> Result<Option<ConversationRow>, StoreError> {
         let tenant = tenant.clone();
-        self.read(move |connection| read::conversation(connection, &tenant, conversation_id)).await
+        self.read(move |connection| read::conversation(connection, &tenant, conversation_id))
+            .await
     }
 
     async fn member(
@@ -174,7 +181,8 @@ impl HistoryReader for SqliteHistory {
         user_id: &UserId,
     ) -> Result<Vec<ConversationId>, StoreError> {
         let (tenant, user_id) = (tenant.clone(), user_id.clone());
-        self.read(move |connection| read::memberships(connection, &tenant, &user_id)).await
+        self.read(move |connection| read::memberships(connection, &tenant, &user_id))
+            .await
     }
 
     async fn list(
@@ -185,7 +193,8 @@ impl HistoryReader for SqliteHistory {
         limit: usize,
     ) -> Result<ConversationPage, StoreError> {
         let (tenant, user_id) = (tenant.clone(), user_id.clone());
-        self.read(move |connection| read::list(connection, &tenant, &user_id, after, limit)).await
+        self.read(move |connection| read::list(connection, &tenant, &user_id, after, limit))
+            .await
     }
 
     async fn message(
@@ -194,7 +203,8 @@ impl HistoryReader for SqliteHistory {
         message_id: MessageId,
     ) -> Result<Option<MessageRow>, StoreError> {
         let tenant = tenant.clone();
-        self.read(move |connection| read::message(connection, &tenant, message_id)).await
+        self.read(move |connection| read::message(connection, &tenant, message_id))
+            .await
     }
 
     async fn outcome(

@@ -18,10 +18,15 @@ pub(super) fn positions(connection: &Connection) -> rusqlite::Result<Vec<Positio
     let rows = statement.query_map([], |row| {
         let epoch: Option<i64> = row.get(2)?;
         let owner = optional_id(row, 3)?;
-        let current = epoch
-            .zip(owner)
-            .map(|(epoch, owner)| Ownership { epoch: Epoch(epoch.cast_unsigned()), owner: OwnerId(owner) });
-        Ok(Position { partition: row.get(0)?, offset: row.get(1)?, current })
+        let current = epoch.zip(owner).map(|(epoch, owner)| Ownership {
+            epoch: Epoch(epoch.cast_unsigned()),
+            owner: OwnerId(owner),
+        });
+        Ok(Position {
+            partition: row.get(0)?,
+            offset: row.get(1)?,
+            current,
+        })
     })?;
     rows.collect()
 }
@@ -43,9 +48,10 @@ pub(super) fn load_member(
 ) -> rusqlite::Result<Option<MemberRow>> {
     connection
         .prepare_cached(schema::LOAD_MEMBER)?
-        .query_row(params![conversation_id.0.as_bytes(), user_id.as_str()], |row| {
-            member_row(row, 0)
-        })
+        .query_row(
+            params![conversation_id.0.as_bytes(), user_id.as_str()],
+            |row| member_row(row, 0),
+        )
         .optional()
 }
 
@@ -72,7 +78,10 @@ pub(super) fn conversation(
 ) -> rusqlite::Result<Option<ConversationRow>> {
     connection
         .prepare_cached(schema::CONVERSATION)?
-        .query_row(params![conversation_id.0.as_bytes(), tenant.as_str()], conversation_row)
+        .query_row(
+            params![conversation_id.0.as_bytes(), tenant.as_str()],
+            conversation_row,
+        )
         .optional()
 }
 
@@ -85,7 +94,11 @@ pub(super) fn member(
     connection
         .prepare_cached(schema::MEMBER)?
         .query_row(
-            params![conversation_id.0.as_bytes(), user_id.as_str(), tenant.as_str()],
+            params![
+                conversation_id.0.as_bytes(),
+                user_id.as_str(),
+                tenant.as_str()
+            ],
             |row| member_row(row, 0),
         )
         .optional()
@@ -111,10 +124,19 @@ pub(super) fn list(
     limit: usize,
 ) -> rusqlite::Result<ConversationPage> {
     let mut statement = connection.prepare_cached(schema::LIST)?;
-    let (last_at, last_id) = (after.map(|(at, _)| at.0), after.map(|(_, id)| *id.0.as_bytes()));
+    let (last_at, last_id) = (
+        after.map(|(at, _)| at.0),
+        after.map(|(_, id)| *id.0.as_bytes()),
+    );
     // One more than asked for tells whether there is a next page.
     let rows = statement.query_map(
-        params![tenant.as_str(), user_id.as_str(), last_at, last_id, signed(limit as u64) + 1],
+        params![
+            tenant.as_str(),
+            user_id.as_str(),
+            last_at,
+            last_id,
+            signed(limit as u64) + 1
+        ],
         |row| Ok((conversation_row(row)?, member_row(row, 10)?)),
     )?;
     let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -126,13 +148,20 @@ pub(super) fn list(
             Some(message_id) => message(connection, tenant, message_id)?,
             None => None,
         };
-        conversations.push(ListedConversation { conversation, member, last_message });
+        conversations.push(ListedConversation {
+            conversation,
+            member,
+            last_message,
+        });
     }
     let next = conversations
         .last()
         .filter(|_| more)
         .map(|last| (last.conversation.last_at, last.conversation.conversation_id));
-    Ok(ConversationPage { conversations, next })
+    Ok(ConversationPage {
+        conversations,
+        next,
+    })
 }
 
 pub(super) fn message(
@@ -142,7 +171,10 @@ pub(super) fn message(
 ) -> rusqlite::Result<Option<MessageRow>> {
     connection
         .prepare_cached(schema::MESSAGE)?
-        .query_row(params![message_id.0.as_bytes(), tenant.as_str()], message_row)
+        .query_row(
+            params![message_id.0.as_bytes(), tenant.as_str()],
+            message_row,
+        )
         .optional()
 }
 
@@ -158,7 +190,12 @@ pub(super) fn event_of_command(
     connection
         .prepare_cached(schema::EVENT_OF_COMMAND)?
         .query_row(
-            params![conversation, sender.as_str(), temp_id.as_str(), tenant.as_str()],
+            params![
+                conversation,
+                sender.as_str(),
+                temp_id.as_str(),
+                tenant.as_str()
+            ],
             event_row,
         )
         .optional()
@@ -176,7 +213,12 @@ pub(super) fn outcome(
     connection
         .prepare_cached(schema::OUTCOME)?
         .query_row(
-            params![conversation, sender.as_str(), temp_id.as_str(), tenant.as_str()],
+            params![
+                conversation,
+                sender.as_str(),
+                temp_id.as_str(),
+                tenant.as_str()
+            ],
             |row| {
                 Ok(OutcomeRow {
                     tenant: tenant.clone(),
@@ -289,7 +331,9 @@ pub(super) fn required_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid
 }
 
 pub(super) fn optional_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
-    Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(Uuid::from_bytes))
+    Ok(row
+        .get::<_, Option<[u8; 16]>>(column)?
+        .map(Uuid::from_bytes))
 }
 
 pub(super) fn tenant(row: &Row<'_>, column: usize) -> rusqlite::Result<Tenant> {
@@ -308,7 +352,9 @@ fn event(row: &Row<'_>, column: usize) -> rusqlite::Result<Event> {
     let text = row.get_ref(column)?.as_str()?;
     let document: EventDocument<'_> =
         serde_json::from_str(text).map_err(|error| unreadable(column, error))?;
-    document.try_into().map_err(|error: Unreadable| unreadable(column, error))
+    document
+        .try_into()
+        .map_err(|error: Unreadable| unreadable(column, error))
 }
 
 fn content(row: &Row<'_>, column: usize) -> rusqlite::Result<Content> {
@@ -319,8 +365,13 @@ fn content(row: &Row<'_>, column: usize) -> rusqlite::Result<Content> {
 }
 
 fn forwarded_from(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<ForwardedFrom>> {
-    let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else {
+        return Ok(None);
+    };
     let document: ForwardedDocument<'_> =
         serde_json::from_str(text).map_err(|error| unreadable(column, error))?;
-    document.try_into().map(Some).map_err(|error: Unreadable| unreadable(column, error))
+    document
+        .try_into()
+        .map(Some)
+        .map_err(|error: Unreadable| unreadable(column, error))
 }

@@ -67,7 +67,7 @@ CREATE TABLE IF NOT EXISTS history_outcomes (
     no INTEGER,
     code TEXT,
     message_id BLOB,
-    PRIMARY KEY (conversation_id, sender, temp_id)
+    PRIMARY KEY (conversation_id, tenant, sender, temp_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS history_positions (
@@ -109,7 +109,7 @@ pub(super) const INSERT_MESSAGE: &str = concat!(
 pub(super) const INSERT_OUTCOME: &str = "INSERT INTO history_outcomes \
     (conversation_id, sender, temp_id, tenant, at, seq, no, code, message_id) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
-    ON CONFLICT (conversation_id, sender, temp_id) DO NOTHING";
+    ON CONFLICT (conversation_id, tenant, sender, temp_id) DO NOTHING";
 
 pub(super) const UPSERT_MEMBER: &str = "INSERT INTO history_members \
     (conversation_id, user_id, tenant, role, read_no, rev) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
@@ -203,6 +203,15 @@ pub(super) const OUTCOME: &str = "SELECT at, seq, no, code, message_id FROM hist
 /// Every query that must be a search of an index.
 #[cfg(test)]
 pub(super) const SEARCHES: [&str; 11] = [
-    EVENTS, EVENT_OF_COMMAND, MESSAGE, LOAD_CONVERSATION, CONVERSATION, LOAD_MEMBER, MEMBER,
-    MEMBERSHIPS, LIST, OUTCOME, UPSERT_POSITION,
+    EVENTS,
+    EVENT_OF_COMMAND,
+    MESSAGE,
+    LOAD_CONVERSATION,
+    CONVERSATION,
+    LOAD_MEMBER,
+    MEMBER,
+    MEMBERSHIPS,
+    LIST,
+    OUTCOME,
+    UPSERT_POSITION,
 ];

@@ -54,7 +54,10 @@ pub(super) fn batches(rows: &Rows, positions: &[Position]) -> Result<Vec<Batch>,
         batches.add(schema::UPSERT_MEMBER, member_values(member));
     }
     for conversation in rows.conversations.values() {
-        batches.add(schema::UPSERT_CONVERSATION, conversation_values(conversation));
+        batches.add(
+            schema::UPSERT_CONVERSATION,
+            conversation_values(conversation),
+        );
     }
     for position in positions {
         batches.add(schema::UPSERT_POSITION, position_values(position));
@@ -72,11 +75,16 @@ impl Batches {
         if self.done.last().is_none_or(|batch| batch.len >= ROWS_A_JOB) {
             self.done.push(Batch::default());
         }
-        let Some(batch) = self.done.last_mut() else { return };
+        let Some(batch) = self.done.last_mut() else {
+            return;
+        };
         batch.len += 1;
         match batch.runs.last_mut() {
             Some(run) if std::ptr::eq(run.statement, statement) => run.rows.push(row),
-            _ => batch.runs.push(Run { statement, rows: vec![row] }),
+            _ => batch.runs.push(Run {
+                statement,
+                rows: vec![row],
+            }),
         }
     }
 }
@@ -100,7 +108,9 @@ fn or_null<T>(value: Option<T>, bind: impl FnOnce(T) -> Value) -> Value {
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Value, StoreError> {
-    serde_json::to_string(value).map(Value::Text).map_err(|error| StoreError::Data(error.to_string()))
+    serde_json::to_string(value)
+        .map(Value::Text)
+        .map_err(|error| StoreError::Data(error.to_string()))
 }
 
 fn event_values(row: &EventRow) -> Result<Vec<Value>, StoreError> {
