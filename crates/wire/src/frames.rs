@@ -1,1 +1,0 @@
-//! The socket protocol's frames (`tidings.v1`).

@@ -1,0 +1,50 @@
+//! The socket protocol's frames (`tidings.v1`).
+//!
+//! * [`ClientFrame::parse`] reads what clients send, and says of what it
+//!   cannot read how it is to be answered.
+//! * [`ServerFrame`] is what clients are sent. An event's JSON is made once, as
+//!   an [`EventJson`], and stands in every frame that tells of it.
+
+mod client;
+mod event;
+mod fields;
+mod page;
+mod request;
+mod server;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{ClientFrame, FrameError, MAX_LIST, MAX_OUTCOMES, MAX_SYNC, Request};
+pub use event::EventJson;
+pub use page::{ListItem, PageMessage};
+pub use server::{ChangeItem, OutcomeItem, OutcomeState, ServerFrame, UNKNOWN_TYPE};
+
+use std::fmt::Display;
+
+use serde::Serializer;
+use tidings_domain::Timestamp;
+
+/// Writes an id, a code or a kind as the text it displays as.
+fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn maybe_text<T: Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn time<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&crate::format_time(*at))
+}
+
+/// JSON of a value that always has one: no map keys but strings, no floats.
+fn to_json<T: serde::Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("frames hold only what JSON can say")
+}
