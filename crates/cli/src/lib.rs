@@ -3,16 +3,20 @@
 
 mod bench;
 mod client;
+mod dev;
 mod import;
 mod output;
+mod place;
 mod secret;
+mod tail;
 mod token;
+mod topics;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 /// An event-sourced messaging backbone
@@ -32,7 +36,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Dev(Box<dev::DevArgs>),
     Token(token::TokenArgs),
+    #[command(subcommand)]
+    Topics(topics::Topics),
+    Tail(tail::TailArgs),
     #[command(subcommand)]
     Import(import::Import),
     Bench(Box<bench::BenchArgs>),
@@ -45,10 +53,19 @@ enum Command {
     },
 }
 
+/// The command line. `dev` has limits like an edge, with another default.
+fn command() -> clap::Command {
+    let (argument, default) = dev::MESSAGES_PER_MINUTE;
+    Cli::command().mut_subcommand("dev", |dev| {
+        dev.mut_arg(argument, |argument| argument.default_value(default))
+    })
+}
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match run(cli.command) {
         Ok(code) => code,
         // Who reads our output has had enough, as in `tidings tail … | head`.
@@ -63,7 +80,10 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Dev(args) => runtime()?.block_on(dev::run(*args)),
         Command::Token(args) => token::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Topics(topics) => runtime()?.block_on(topics::run(topics)),
+        Command::Tail(args) => tail::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Import(import) => runtime()?.block_on(import::run(import)),
         Command::Bench(args) => bench::run(*args),
         Command::Completions { shell } => completions(shell).map(|()| ExitCode::SUCCESS),
@@ -79,6 +99,6 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 fn completions(shell: Shell) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "tidings", &mut script);
+    clap_complete::generate(shell, &mut command(), "tidings", &mut script);
     Ok(io::stdout().lock().write_all(&script)?)
 }

@@ -1,0 +1,218 @@
+//! `tidings dev`.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tidings_domain::{Tenant, UserId};
+use tidings_edge::{Edge, EdgeConfig, LimitArgs};
+use tidings_history::Projection;
+use tidings_log::Log;
+use tidings_log::embedded::EmbeddedLog;
+use tidings_sequencer::{Clock, Parts, Sequencer, SequencerOptions};
+use tidings_service::auth::{Auth, Claims};
+use tidings_service::config::{LogArgs, parse_listen};
+use tidings_service::health::Health;
+use tidings_service::lifecycle::shutdown_signal;
+use tidings_service::{http, telemetry};
+use tidings_sqlite::Database;
+use tidings_views::history::SqliteHistory;
+use tidings_wire::Codec;
+use tokio_util::sync::CancellationToken;
+
+use crate::output;
+use crate::secret::SecretArgs;
+use crate::token;
+
+/// As many as the topics of a cluster have, so that a conversation is in the
+/// same partition in both.
+const PARTITIONS: i32 = 12;
+/// Records in one write to the view. It shares the file's writer with the log,
+/// and a long write would hold up what waits to be acknowledged.
+const VIEW_BATCH: usize = 64;
+/// Whose token is printed, and for how long it is good.
+const USER: &str = "alice";
+const TENANT: &str = "default";
+const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Run everything in one process, on one data folder
+///
+/// Edge, sequencer and history view, with the log in a SQLite file: no other
+/// server. When it is ready, the address and a token go to stdout; logs go to
+/// stderr. Ctrl-C or SIGTERM finishes what was begun and ends it; kill -9
+/// loses nothing that was acknowledged.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tidings dev
+  tidings dev --data /srv/tidings --listen 0.0.0.0:7700
+  TIDINGS_LOG=debug tidings dev")]
+pub(crate) struct DevArgs {
+    /// Address of the sockets and of /healthz, /readyz and /metrics
+    #[arg(
+        long,
+        env = "TIDINGS_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:7700",
+        value_parser = parse_listen
+    )]
+    listen: SocketAddr,
+    #[command(flatten)]
+    secret: SecretArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// The argument of [`LimitArgs`] that has another default here: nobody needs
+/// to be protected from themselves on their own machine.
+pub(crate) const MESSAGES_PER_MINUTE: (&str, &str) = ("messages_per_minute", "0");
+
+pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
+    let metrics = telemetry::init(args.log.log_format, &args.log.log_filter)?;
+    let stop = shutdown_signal().context("cannot catch signals")?;
+    let data = &args.secret.data;
+    let database = Database::open(data)?;
+    let auth = Auth::hs256(&args.secret.find_or_make()?);
+    let token = auth.issue(&claims()?)?;
+    let listener = http::listen(args.listen).await?;
+    let address = listener.local_addr()?;
+
+    let health = Health::new(metrics);
+    let log = EmbeddedLog::open(database.clone(), PARTITIONS)?;
+    let codec = Codec::locked();
+    let history = Arc::new(SqliteHistory::new(database));
+    // Each is stopped in its turn, not by the signal itself.
+    let (stop_http, stop_deciding) = (CancellationToken::new(), CancellationToken::new());
+    let sequencer = Sequencer::spawn(Parts {
+        log: log.sequencer()?,
+        reader: Arc::new(log.clone()),
+        codec: codec.clone(),
+        clock: Clock::system(),
+        options: SequencerOptions::default(),
+        ready: health.condition("sequencer"),
+        stop: stop_deciding.clone(),
+    })?;
+    let log: Arc<dyn Log> = Arc::new(log);
+    let projection = Projection::new(Arc::clone(&log), codec.clone(), history.clone())
+        .batch(VIEW_BATCH)
+        .readiness(health.condition("history view"));
+    let projection = tokio::spawn(projection.run(stop_deciding.clone()));
+    let config = EdgeConfig {
+        limits: args.limits,
+        ..EdgeConfig::default()
+    };
+    let edge = Edge::start(config, log, codec, history, auth, health.clone());
+    let server = tokio::spawn(http::serve(
+        listener,
+        health.clone(),
+        edge.router(),
+        stop_http.clone(),
+    ));
+
+    let mut deciding = pin!(async {
+        let (sequencer, projection) = tokio::join!(
+            ending(&stop_deciding, async { Ok(sequencer.wait().await?) }),
+            ending(&stop_deciding, async { Ok(projection.await??) }),
+        );
+        sequencer
+            .context("the sequencer has stopped")
+            .and(projection.context("the history view has stopped"))
+    });
+    let served = async {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = ready(&health) => {}
+        }
+        output::line(&greeting(address, data, &token))?;
+        stop.cancelled().await;
+        Ok::<_, anyhow::Error>(())
+    };
+    let result = tokio::select! {
+        result = &mut deciding => {
+            edge.drain().await;
+            stop_http.cancel();
+            result
+        }
+        served = served => {
+            edge.drain().await;
+            stop_http.cancel();
+            stop_deciding.cancel();
+            deciding.await.and(served)
+        }
+    };
+    server.await.context("the HTTP server panicked")??;
+    tracing::info!("stopped");
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs a part to its end, and ends the other with it.
+async fn ending(stop: &CancellationToken, part: impl Future<Output = Result<()>>) -> Result<()> {
+    let result = part.await;
+    stop.cancel();
+    result
+}
+
+async fn ready(health: &Health) {
+    let mut look = tokio::time::interval(LOOK_INTERVAL);
+    while !health.missing().is_empty() {
+        look.tick().await;
+    }
+}
+
+fn claims() -> Result<Claims> {
+    let invalid = |error: tidings_domain::InputError| anyhow::anyhow!(error.message);
+    Ok(Claims {
+        user: UserId::parse(USER).map_err(invalid)?,
+        tenant: Tenant::parse(TENANT).map_err(invalid)?,
+        expires_at: token::after(TOKEN_TTL),
+        rate: None,
+    })
+}
+
+fn greeting(address: SocketAddr, data: &std::path::Path, token: &str) -> String {
+    let data = data.display();
+    format!(
+        "tidings is ready.\n\n\
+         url    ws://{}/v1/socket\n\
+         data   {data}\n\
+         user   {USER}, tenant {TENANT}, for 24 hours\n\
+         token  {token}\n\n\
+         For another user: tidings token --user bob --data {data}",
+        reachable(address)
+    )
+}
+
+/// Where this machine reaches what listens on `address`.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_is_no_address_to_connect_to() {
+        let cases = [
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
+            ("10.0.0.1:1", "10.0.0.1:1"),
+        ];
+        for (address, expected) in cases {
+            assert_eq!(reachable(address.parse().unwrap()).to_string(), expected);
+        }
+    }
+}
