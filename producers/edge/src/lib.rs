@@ -1,1 +1,48 @@
 //! The socket server: commands in, acknowledgements and events out.
+//!
+//! [`Edge::start`] follows `message.delivered` on a thread of its own and gives
+//! a router whose `/v1/socket` speaks the socket protocol (`tidings.v1`). An
+//! edge keeps nothing: a command is in the log before it is acknowledged, and
+//! what an edge knows it can read again.
+//!
+//! * `session`: one task for each connection; `outbox`: the bounded queue of
+//!   what is to be written to it; `lanes`: its commands, in order.
+//! * `commands`: from a frame to the log and from a decision to its answer;
+//!   `inflight`: what is undecided; `lookup`: what must be known before.
+//! * `reader`: the thread that follows the log; `hub`: who gets an event;
+//!   `membership`, `load`: who belongs where.
+//! * `questions`, `outcome`: answered from the history `view`, once it is
+//!   `freshness` enough.
+
+mod args;
+mod clock;
+mod close;
+mod commands;
+mod config;
+mod connect;
+mod edge;
+mod freshness;
+mod http;
+mod hub;
+mod inflight;
+mod lanes;
+mod limits;
+mod load;
+mod lookup;
+mod membership;
+mod metrics;
+mod outbox;
+mod outcome;
+mod progress;
+mod questions;
+mod reader;
+mod recent;
+mod session;
+mod shared;
+mod socket;
+mod view;
+
+pub use args::EdgeArgs;
+pub use config::{EdgeConfig, LimitArgs};
+pub use connect::connect;
+pub use edge::Edge;

@@ -1,0 +1,78 @@
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tidings_log::LogError;
+use tidings_log::kafka::{KafkaConfig, KafkaLog};
+use tidings_service::auth::Auth;
+use tidings_service::health::Health;
+use tidings_service::lifecycle::retry_with_backoff;
+use tidings_views::history::{MongoHistory, StoreError};
+use tidings_wire::{Codec, RegistryConfig, RegistryError};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Edge, EdgeArgs, EdgeConfig};
+
+/// Starts an edge on Kafka, a schema registry and MongoDB. Waits, with a log
+/// line for each failed attempt, until Kafka and the registry answer; none
+/// when told to stop before. MongoDB is not waited for: until it answers,
+/// only questions are refused.
+///
+/// # Errors
+/// What waiting does not mend: missing topics, a schema that the registry
+/// refuses, an address that cannot be read.
+pub async fn connect(
+    args: &EdgeArgs,
+    auth: Auth,
+    health: Health,
+    stop: &CancellationToken,
+) -> Result<Option<Edge>> {
+    let registry = RegistryConfig {
+        url: args.registry.registry_url.expose().to_owned(),
+        topic_prefix: args.kafka.topic_prefix.clone(),
+    };
+    let codec = retry_with_backoff("the schema registry", stop, async || match Codec::connect(
+        &registry,
+    )
+    .await
+    {
+        Err(error @ RegistryError::Unavailable { .. }) => Err(error),
+        settled => Ok(settled),
+    });
+    let Some(codec) = codec.await.transpose()? else {
+        return Ok(None);
+    };
+
+    let mut kafka = KafkaConfig::new(&args.kafka.brokers);
+    kafka.topic_prefix.clone_from(&args.kafka.topic_prefix);
+    let log = retry_with_backoff("Kafka", stop, async || {
+        let kafka = kafka.clone();
+        match tokio::task::spawn_blocking(move || KafkaLog::connect(kafka)).await {
+            Ok(Err(error @ LogError::Unavailable(_))) => Err(error),
+            settled => Ok(settled.context("connecting to Kafka")),
+        }
+    });
+    let Some(log) = log.await.transpose()? else {
+        return Ok(None);
+    };
+
+    let uri = args.mongodb.mongodb_uri.expose();
+    let history =
+        retry_with_backoff(
+            "MongoDB's address",
+            stop,
+            async || match MongoHistory::connect(uri, "tidings-edge").await {
+                Err(error @ StoreError::Transient(_)) => Err(error),
+                settled => Ok(settled),
+            },
+        );
+    let Some(history) = history.await.transpose()? else {
+        return Ok(None);
+    };
+
+    let config = EdgeConfig {
+        limits: args.limits.clone(),
+        ..EdgeConfig::default()
+    };
+    let (log, history) = (Arc::new(log?), Arc::new(history));
+    Ok(Some(Edge::start(config, log, codec, history, auth, health)))
+}

@@ -1,0 +1,174 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use parking_lot::Mutex;
+use tidings_log::Log;
+use tidings_service::auth::Auth;
+use tidings_service::health::Health;
+use tidings_views::history::HistoryReader;
+use tidings_wire::{Codec, Topic};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::EdgeConfig;
+use crate::freshness::Freshness;
+use crate::http;
+use crate::hub::Hub;
+use crate::inflight::InFlight;
+use crate::limits::Limits;
+use crate::membership::Ring;
+use crate::metrics::Metrics;
+use crate::progress::Progress;
+use crate::reader::Reader;
+use crate::recent::Recent;
+use crate::shared::Shared;
+use crate::view::View;
+
+/// How many first decisions are kept at hand, about 150 bytes each.
+const RECENT_DECISIONS: usize = 65_536;
+/// How many membership changes are kept at hand.
+const RECENT_CHANGES: usize = 65_536;
+/// How often the reader's lag is measured.
+const LAG_INTERVAL: Duration = Duration::from_secs(10);
+/// How much longer than commands in flight the connections may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A running edge.
+///
+/// It reads `message.delivered` on a thread of its own and serves sockets on
+/// the runtime it was started in, until [`drain`](Self::drain) or drop.
+pub struct Edge {
+    shared: Arc<Shared>,
+    health: Health,
+    reader: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Edge {
+    /// Starts an edge. `health` becomes ready when all that stood in the log
+    /// has been read.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, or where no thread can be started.
+    #[must_use]
+    pub fn start(
+        config: EdgeConfig,
+        log: Arc<dyn Log>,
+        codec: Codec,
+        history: Arc<dyn HistoryReader>,
+        auth: Auth,
+        health: Health,
+    ) -> Self {
+        let partitions = log.partitions();
+        let count = partitions as usize;
+        let metrics = Arc::new(Metrics::new());
+        let view = Arc::new(View::new(
+            history,
+            config.view_timeout,
+            Arc::clone(&metrics),
+        ));
+        let shared = Arc::new(Shared {
+            freshness: Freshness::new(Arc::clone(&view), config.freshness_timeout),
+            config,
+            runtime: Handle::current(),
+            log,
+            partitions,
+            codec,
+            auth,
+            metrics,
+            hub: Hub::default(),
+            inflight: InFlight::default(),
+            recent: Recent::new(RECENT_DECISIONS),
+            ring: Ring::new(count, RECENT_CHANGES),
+            filling_ring: tokio::sync::Mutex::new(()),
+            progress: Progress::new(count),
+            view,
+            limits: Limits::default(),
+            remembered: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            sessions: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+        });
+        let reader = Reader::new(Arc::clone(&shared), health.condition("log"));
+        let reader = std::thread::Builder::new()
+            .name("edge-reader".into())
+            .spawn(|| reader.run())
+            .expect("a process can start one more thread");
+        let polled = Arc::clone(&shared);
+        tokio::spawn(async move { polled.freshness.poll(count, polled.stop.clone()).await });
+        tokio::spawn(measure_lag(Arc::clone(&shared)));
+        Self {
+            shared,
+            health,
+            reader: Mutex::new(Some(reader)),
+        }
+    }
+
+    /// `GET /v1/socket` and `GET /`.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        http::router(Arc::clone(&self.shared))
+    }
+
+    /// Stops: takes no connection and no command any more, waits a few seconds
+    /// for the decisions of those in flight, closes every socket with 4012,
+    /// and ends the reader.
+    pub async fn drain(&self) {
+        self.health.set_draining();
+        self.shared.draining.store(true, Ordering::Release);
+        let sockets = self.shared.hub.sockets();
+        tracing::info!(sockets = sockets.len(), "draining");
+        for socket in sockets {
+            socket.outbox.drain();
+        }
+        let sessions = &self.shared.sessions;
+        sessions.close();
+        let limit = self.shared.config.drain_timeout + CLOSE_TIMEOUT;
+        if tokio::time::timeout(limit, sessions.wait()).await.is_err() {
+            tracing::warn!(
+                left = sessions.len(),
+                "some connections did not close in time"
+            );
+        }
+        self.shared.stop.cancel();
+        let reader = self.reader.lock().take();
+        if let Some(reader) = reader {
+            let joined = tokio::task::spawn_blocking(|| reader.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the reader ended with a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+async fn measure_lag(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => return,
+            () = tokio::time::sleep(LAG_INTERVAL) => {}
+        }
+        let asked = Arc::clone(&shared);
+        let lag = tokio::task::spawn_blocking(move || {
+            (0..asked.partitions).try_fold(0, |lag, partition| {
+                let (_, high) = asked.log.watermarks(Topic::MessageDelivered, partition)?;
+                Ok::<_, tidings_log::LogError>(lag + (high - asked.progress.next(partition)).max(0))
+            })
+        });
+        match lag.await {
+            Ok(Ok(lag)) => shared.metrics.reader_lag.set(lag as f64),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot measure the reader's lag"),
+            Err(error) => tracing::error!(%error, "measuring the reader's lag panicked"),
+        }
+    }
+}

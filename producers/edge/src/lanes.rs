@@ -1,0 +1,290 @@
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tidings_domain::{Command, CommandKey, ConversationId};
+use tidings_wire::Topic;
+
+/// The commands of one socket that wait or are undecided, in one lane for each
+/// conversation.
+///
+/// In a lane commands go to the log in the order they came. One for another
+/// topic than the undecided ones waits until those are decided, because order
+/// across topics is only what the sequencer makes of it; and all wait behind
+/// one that is being looked up.
+#[derive(Default)]
+pub(crate) struct Lanes {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    lanes: HashMap<ConversationId, Lane>,
+    waiting: usize,
+    undecided: usize,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Lane {
+    waiting: VecDeque<Waiting>,
+    /// In the order they went to the log.
+    undecided: VecDeque<CommandKey>,
+    /// Where the undecided ones went.
+    topic: Option<Topic>,
+    /// Somebody is taking commands out right now.
+    advancing: bool,
+    /// The last command taken out is being looked up.
+    looking_up: bool,
+}
+
+/// A command on its way to the log.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) command: Command,
+    pub(crate) key: CommandKey,
+    /// Whether the client says that it sent it before.
+    pub(crate) retry: bool,
+    /// When its frame came.
+    pub(crate) taken: Instant,
+}
+
+/// How many commands a socket may have under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) waiting: usize,
+    pub(crate) undecided: usize,
+}
+
+impl Lanes {
+    /// Puts a command at the end of its lane, if there is room.
+    pub(crate) fn push(&self, waiting: Waiting, room: Room) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.closed || inner.waiting >= room.waiting || inner.undecided >= room.undecided {
+            return false;
+        }
+        inner.waiting += 1;
+        let lane = inner
+            .lanes
+            .entry(waiting.command.conversation_id)
+            .or_default();
+        lane.waiting.push_back(waiting);
+        true
+    }
+
+    /// Begins to take commands out of a lane; whoever gets `true` must call
+    /// [`next`](Self::next) until it gives none.
+    pub(crate) fn start(&self, id: ConversationId) -> bool {
+        let mut inner = self.inner.lock();
+        match inner.lanes.get_mut(&id) {
+            Some(lane) if !lane.advancing && !lane.looking_up => {
+                lane.advancing = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes out the next command that may go; it counts as undecided from
+    /// then on.
+    pub(crate) fn next(&self, id: ConversationId) -> Option<Waiting> {
+        let mut inner = self.inner.lock();
+        let lane = inner.lanes.get_mut(&id)?;
+        if let Some(waiting) = lane.take() {
+            inner.waiting -= 1;
+            inner.undecided += 1;
+            return Some(waiting);
+        }
+        lane.advancing = false;
+        inner.remove_idle(id);
+        None
+    }
+
+    /// Nothing more goes until [`looked_up`](Self::looked_up).
+    pub(crate) fn look_up(&self, id: ConversationId) {
+        if let Some(lane) = self.inner.lock().lanes.get_mut(&id) {
+            lane.looking_up = true;
+        }
+    }
+
+    pub(crate) fn looked_up(&self, id: ConversationId) {
+        if let Some(lane) = self.inner.lock().lanes.get_mut(&id) {
+            lane.looking_up = false;
+        }
+    }
+
+    /// A command is decided, or will never be.
+    pub(crate) fn release(&self, id: ConversationId, key: CommandKey) {
+        let mut inner = self.inner.lock();
+        let Some(lane) = inner.lanes.get_mut(&id) else {
+            return;
+        };
+        // They are decided in order, so it is nearly always the first.
+        let Some(at) = lane
+            .undecided
+            .iter()
+            .position(|undecided| *undecided == key)
+        else {
+            return;
+        };
+        lane.undecided.remove(at);
+        inner.undecided -= 1;
+        inner.remove_idle(id);
+    }
+
+    /// Whether nothing waits or is undecided.
+    pub(crate) fn is_idle(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.waiting == 0 && inner.undecided == 0
+    }
+
+    /// Forgets everything, takes nothing any more, and tells what is undecided.
+    pub(crate) fn close(&self) -> Vec<CommandKey> {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        inner.waiting = 0;
+        inner.undecided = 0;
+        std::mem::take(&mut inner.lanes)
+            .into_values()
+            .flat_map(|lane| lane.undecided)
+            .collect()
+    }
+}
+
+impl Inner {
+    fn remove_idle(&mut self, id: ConversationId) {
+        if self.lanes.get(&id).is_some_and(Lane::is_idle) {
+            self.lanes.remove(&id);
+            if self.lanes.is_empty() {
+                self.lanes = HashMap::new();
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn take(&mut self) -> Option<Waiting> {
+        let topic = Topic::of_command(&self.waiting.front()?.command);
+        let in_order = self.undecided.is_empty() || self.topic == Some(topic);
+        if self.looking_up || !in_order {
+            return None;
+        }
+        let waiting = self.waiting.pop_front()?;
+        self.topic = Some(topic);
+        self.undecided.push_back(waiting.key);
+        Some(waiting)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.undecided.is_empty() && !self.advancing && !self.looking_up
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_domain::{CommandBody, Content, TempId, Tenant, Timestamp, Update, UserId};
+
+    const ROOM: Room = Room {
+        waiting: 3,
+        undecided: 3,
+    };
+
+    fn waiting(temp_id: &str, body: CommandBody) -> Waiting {
+        let command = Command {
+            tenant: Tenant::parse("t").unwrap(),
+            conversation_id: ConversationId(uuid::Uuid::nil()),
+            sender: UserId::parse("u").unwrap(),
+            temp_id: TempId::parse(temp_id).unwrap(),
+            at: Timestamp(0),
+            body,
+        };
+        Waiting {
+            key: command.key(),
+            command,
+            retry: false,
+            taken: Instant::now(),
+        }
+    }
+
+    fn send(temp_id: &str) -> Waiting {
+        let content = Content::text("x");
+        let body = CommandBody::Send {
+            content,
+            reply_to: None,
+            thread: None,
+            forwarded_from: None,
+        };
+        waiting(temp_id, body)
+    }
+
+    fn close(temp_id: &str) -> Waiting {
+        waiting(temp_id, CommandBody::Update(Update::Close))
+    }
+
+    /// Takes out all that may go now.
+    fn go(lanes: &Lanes) -> Vec<(String, CommandKey)> {
+        let id = ConversationId(uuid::Uuid::nil());
+        let mut gone = Vec::new();
+        if lanes.start(id) {
+            while let Some(waiting) = lanes.next(id) {
+                gone.push((waiting.command.temp_id.to_string(), waiting.key));
+            }
+        }
+        gone
+    }
+
+    fn names(gone: &[(String, CommandKey)]) -> Vec<&str> {
+        gone.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn another_topic_waits_until_all_before_it_are_decided() {
+        let lanes = Lanes::default();
+        for waiting in [send("1"), send("2"), close("3")] {
+            assert!(lanes.push(waiting, ROOM));
+        }
+        let first = go(&lanes);
+        assert_eq!(names(&first), ["1", "2"]);
+        assert!(lanes.push(send("4"), ROOM));
+        let id = ConversationId(uuid::Uuid::nil());
+        lanes.release(id, first[0].1);
+        assert!(go(&lanes).is_empty());
+        lanes.release(id, first[1].1);
+        let second = go(&lanes);
+        assert_eq!(names(&second), ["3"]);
+        lanes.release(id, second[0].1);
+        let third = go(&lanes);
+        assert_eq!(names(&third), ["4"]);
+        assert!(!lanes.is_idle());
+        lanes.release(id, third[0].1);
+        assert!(lanes.is_idle());
+        assert!(lanes.inner.lock().lanes.is_empty());
+    }
+
+    #[test]
+    fn all_wait_behind_a_lookup() {
+        let (lanes, id) = (Lanes::default(), ConversationId(uuid::Uuid::nil()));
+        assert!(lanes.push(send("1"), ROOM) && lanes.push(send("2"), ROOM));
+        assert!(lanes.start(id));
+        assert!(lanes.next(id).is_some());
+        lanes.look_up(id);
+        assert!(lanes.next(id).is_none());
+        assert!(!lanes.start(id));
+        lanes.looked_up(id);
+        assert_eq!(names(&go(&lanes)), ["2"]);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let lanes = Lanes::default();
+        for name in ["1", "2", "3"] {
+            assert!(lanes.push(send(name), ROOM));
+        }
+        assert!(!lanes.push(send("4"), ROOM), "too many wait");
+        assert_eq!(go(&lanes).len(), 3);
+        assert!(!lanes.push(send("4"), ROOM), "too many are undecided");
+        assert_eq!(lanes.close().len(), 3);
+        assert!(!lanes.push(send("5"), ROOM), "closed");
+    }
+}

@@ -1,0 +1,153 @@
+//! Finding the conversations of a user who connects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_log::{LogError, read_range};
+use tidings_service::lifecycle::Backoff;
+use tidings_views::history::Position;
+use tidings_wire::{DecodeError, DeliveredBody, DeliveredStream, Judged, Topic};
+
+use crate::hub::User;
+use crate::membership::{Gap, LoggedChange, MembershipChange};
+use crate::reader;
+use crate::shared::Shared;
+use crate::view::Unavailable;
+
+/// The most records read from the log to make up for a view that lags behind.
+/// Past that the user is loaded when the view has come closer.
+const MOST_MISSING: i64 = 1_000_000;
+
+/// Finds the user's conversations before their socket is welcomed. Where the
+/// view cannot tell in time, goes on trying in the background; meanwhile the
+/// user gets what changes, and the conversations they post to.
+pub(crate) async fn memberships(shared: &Arc<Shared>, user: &Arc<User>) {
+    if user.is_loaded() {
+        return;
+    }
+    let in_time = tokio::time::timeout(shared.config.view_timeout, load(shared, user)).await;
+    if matches!(in_time, Ok(Ok(()))) || !user.start_loading() {
+        return;
+    }
+    let (shared, user) = (Arc::clone(shared), Arc::clone(user));
+    tokio::spawn(async move {
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+        while user.is_here() && !user.is_loaded() && !shared.stop.is_cancelled() {
+            tokio::time::sleep(backoff.next_wait()).await;
+            if load(&shared, &user).await.is_ok() {
+                return;
+            }
+        }
+    });
+}
+
+async fn load(shared: &Arc<Shared>, user: &Arc<User>) -> Result<(), Unavailable> {
+    // The positions first: what is read after them is at least as new.
+    let positions = shared.view.ask(|view| view.positions()).await?;
+    let conversations = shared
+        .view
+        .ask(|view| view.memberships(&user.tenant, &user.id))
+        .await?;
+    let mut offsets = vec![0; shared.partitions as usize];
+    for position in &positions {
+        if let Some(offset) = offsets.get_mut(position.partition as usize) {
+            *offset = position.offset;
+        }
+    }
+    fill_ring(shared, &positions, &offsets).await?;
+    let changes = shared.ring.changes_of(&user.tenant, &user.id, &offsets);
+    let position = |id| offsets[shared.partition_of(id) as usize];
+    shared.hub.load(user, &conversations, position, &changes);
+    Ok(())
+}
+
+/// Reads the membership changes between the view's positions and those that
+/// the ring has, one user at a time: the next one finds them in the ring.
+async fn fill_ring(
+    shared: &Arc<Shared>,
+    positions: &[Position],
+    offsets: &[i64],
+) -> Result<(), Unavailable> {
+    if shared.ring.gaps(offsets).is_empty() {
+        return Ok(());
+    }
+    let _filling = shared.filling_ring.lock().await;
+    let gaps = shared.ring.gaps(offsets);
+    let missing: i64 = gaps.iter().map(|gap| gap.to - gap.from).sum();
+    if missing > MOST_MISSING {
+        tracing::warn!(
+            missing,
+            "the history view is too far behind to load memberships"
+        );
+        return Err(Unavailable);
+    }
+    for gap in gaps {
+        let position = positions
+            .iter()
+            .find(|position| position.partition == gap.partition);
+        let current = position.and_then(|position| position.current);
+        let reading = {
+            let shared = Arc::clone(shared);
+            move || read_changes(&shared, gap, current)
+        };
+        let changes = tokio::task::spawn_blocking(reading)
+            .await
+            .map_err(|_| Unavailable)?;
+        let changes = changes.map_err(|error| {
+            tracing::warn!(partition = gap.partition, %error, "cannot read membership changes");
+            Unavailable
+        })?;
+        shared.ring.extend_back(gap, changes);
+    }
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Registry(DecodeError),
+}
+
+fn read_changes(
+    shared: &Shared,
+    gap: Gap,
+    current: Option<tidings_domain::Ownership>,
+) -> Result<Vec<LoggedChange>, ReadError> {
+    let mut stream = DeliveredStream::default();
+    stream.resume(gap.partition, current);
+    let mut changes = Vec::new();
+    let log = &*shared.log;
+    read_range(
+        log,
+        Topic::MessageDelivered,
+        gap.partition,
+        gap.from,
+        gap.to,
+        |stored| {
+            // What cannot be read is passed over, as the reader does.
+            let Ok(Judged::Valid(_)) = stream.judge(&stored) else {
+                return Ok(());
+            };
+            if !reader::is_conversation_updated(&stored.record) {
+                return Ok(());
+            }
+            let decision = match shared.codec.decode_delivered(&stored.record) {
+                Ok(DeliveredBody::Decision(decision)) => decision,
+                Err(error) if error.is_transient() => return Err(ReadError::Registry(error)),
+                Ok(DeliveredBody::Dead { .. }) | Err(_) => return Ok(()),
+            };
+            if let Some(change) = MembershipChange::of(&decision) {
+                changes.push(LoggedChange {
+                    offset: stored.offset,
+                    tenant: decision.tenant,
+                    conversation_id: decision.conversation_id,
+                    change: Arc::new(change),
+                });
+            }
+            Ok(())
+        },
+    )?;
+    Ok(changes)
+}

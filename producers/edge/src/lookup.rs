@@ -1,0 +1,224 @@
+//! What must be known of the past before a command can go to the log: the
+//! thread of the message it replies to, and whether a command sent again was
+//! decided longer ago than the sequencer remembers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidings_domain::{Code, Command, CommandBody, CommandKey, DEDUPE_WINDOW_MS, First, MessageId};
+use tidings_wire::Topic;
+
+use crate::clock;
+use crate::freshness::Age;
+use crate::lanes::Waiting;
+use crate::shared::Shared;
+use crate::view::Unavailable;
+
+/// How long a reply waits for the decision of the message it replies to.
+const DECISION_TIMEOUT: Duration = Duration::from_secs(5);
+/// The sequencer remembers a command for the dedupe window; the edge relies on
+/// a minute less, for clocks that differ.
+pub(crate) const REMEMBERED_MS: i64 = DEDUPE_WINDOW_MS - 60_000;
+/// For how long the offset of that time is used; less than that minute.
+const REMEMBERED_AGE: Duration = Duration::from_secs(10);
+
+/// What was found out about a command.
+pub(crate) enum Found {
+    /// It may go to the log.
+    Go(Waiting),
+    /// It is refused.
+    Refused(Waiting, Code),
+    /// It was decided before.
+    Decided(Waiting, First),
+}
+
+/// Finds what is needed without waiting; an error: it must be looked up.
+pub(crate) fn at_hand(shared: &Shared, mut waiting: Waiting) -> Result<Found, Waiting> {
+    if waiting.retry {
+        if let Some(recent) = shared.recent.get(waiting.key) {
+            let first = First {
+                outcome: recent.outcome,
+                at: recent.at,
+            };
+            return Ok(Found::Decided(waiting, first));
+        }
+        if may_be_forgotten(shared, &waiting) {
+            return Err(waiting);
+        }
+    }
+    let Some(reply_to) = open_reply(&waiting.command) else {
+        return Ok(Found::Go(waiting));
+    };
+    match recent_thread(shared, &waiting.command, reply_to) {
+        Some(Ok(thread)) => {
+            set_thread(&mut waiting.command, thread);
+            Ok(Found::Go(waiting))
+        }
+        Some(Err(code)) => Ok(Found::Refused(waiting, code)),
+        None => Err(waiting),
+    }
+}
+
+/// Finds what is needed, asking the view.
+pub(crate) async fn look_up(shared: &Arc<Shared>, mut waiting: Waiting) -> Found {
+    if waiting.retry && may_be_forgotten(shared, &waiting) {
+        match first_decision(shared, &waiting).await {
+            Ok(Some(first)) => return Found::Decided(waiting, first),
+            Ok(None) => {}
+            // It might be decided a second time: better not now.
+            Err(Unavailable) => return Found::Refused(waiting, Code::Unavailable),
+        }
+    }
+    let Some(reply_to) = open_reply(&waiting.command) else {
+        return Found::Go(waiting);
+    };
+    match thread_of(shared, &waiting.command, reply_to).await {
+        Ok(thread) => {
+            set_thread(&mut waiting.command, thread);
+            Found::Go(waiting)
+        }
+        Err(code) => Found::Refused(waiting, code),
+    }
+}
+
+/// Whether the sequencer may have decided this command and forgotten it. A
+/// create it knows for ever, by the conversation; and what is undecided it
+/// cannot have forgotten.
+fn may_be_forgotten(shared: &Shared, waiting: &Waiting) -> bool {
+    let is_create = matches!(waiting.command.body, CommandBody::Create { .. });
+    !is_create && !shared.inflight.contains(waiting.key)
+}
+
+/// The first decision of a command, if it was decided longer ago than the
+/// sequencer remembers.
+///
+/// A view that lags behind will do, as long as it knows all that the sequencer
+/// may have forgotten.
+async fn first_decision(
+    shared: &Arc<Shared>,
+    waiting: &Waiting,
+) -> Result<Option<First>, Unavailable> {
+    let command = &waiting.command;
+    let partition = shared.partition_of(command.conversation_id);
+    let remembered_from = remembered_from(shared, partition).await?;
+    shared
+        .freshness
+        .reached(&[(partition, remembered_from)], Age::Recent)
+        .await?;
+    let row = shared
+        .view
+        .ask(|view| {
+            let Command {
+                tenant,
+                conversation_id,
+                sender,
+                temp_id,
+                ..
+            } = command;
+            view.outcome(tenant, *conversation_id, sender, temp_id)
+        })
+        .await?;
+    Ok(row.map(|row| First {
+        outcome: row.outcome,
+        at: row.at,
+    }))
+}
+
+/// The offset from which on the sequencer remembers every decision.
+async fn remembered_from(shared: &Arc<Shared>, partition: i32) -> Result<i64, Unavailable> {
+    if let Some((asked, offset)) = shared.remembered.lock().get(&partition)
+        && asked.elapsed() < REMEMBERED_AGE
+    {
+        return Ok(*offset);
+    }
+    let log = Arc::clone(&shared.log);
+    let since = clock::now().minus_ms(REMEMBERED_MS);
+    let ask = move || log.offset_at(Topic::MessageDelivered, partition, since.0);
+    let offset = tokio::task::spawn_blocking(ask)
+        .await
+        .map_err(|_| Unavailable)?;
+    let offset = offset.map_err(|_| Unavailable)?;
+    shared
+        .remembered
+        .lock()
+        .insert(partition, (Instant::now(), offset));
+    Ok(offset)
+}
+
+/// The message a send replies to, if its thread is not known yet.
+fn open_reply(command: &Command) -> Option<MessageId> {
+    match command.body {
+        CommandBody::Send {
+            reply_to,
+            thread: None,
+            ..
+        } => reply_to,
+        _ => None,
+    }
+}
+
+fn set_thread(command: &mut Command, found: MessageId) {
+    if let CommandBody::Send { thread, .. } = &mut command.body {
+        *thread = Some(found);
+    }
+}
+
+/// The thread of a reply, if the message it replies to was decided recently.
+fn recent_thread(
+    shared: &Shared,
+    command: &Command,
+    reply_to: MessageId,
+) -> Option<Result<MessageId, Code>> {
+    let key = CommandKey(reply_to.0);
+    let recent = shared.recent.get(key)?;
+    if recent.conversation_id != command.conversation_id {
+        return Some(Err(Code::NotFound));
+    }
+    Some(recent.thread_of_replies(key).ok_or(Code::NotFound))
+}
+
+async fn thread_of(
+    shared: &Arc<Shared>,
+    command: &Command,
+    reply_to: MessageId,
+) -> Result<MessageId, Code> {
+    let key = CommandKey(reply_to.0);
+    let mut batches = shared.progress.batches();
+    let decided = async {
+        while shared.inflight.contains(key) {
+            batches.changed().await.ok()?;
+        }
+        Some(())
+    };
+    if !matches!(
+        tokio::time::timeout(DECISION_TIMEOUT, decided).await,
+        Ok(Some(()))
+    ) {
+        return Err(Code::Unavailable);
+    }
+    // Taken before looking: what is decided later was not there to reply to.
+    let partition = shared.partition_of(command.conversation_id);
+    let position = shared.progress.position(partition);
+    if let Some(recent) = recent_thread(shared, command, reply_to) {
+        return recent;
+    }
+    let find = async || {
+        let row = shared
+            .view
+            .ask(|view| view.message(&command.tenant, reply_to))
+            .await;
+        row.map_err(|Unavailable| Code::Unavailable).map(|row| {
+            row.filter(|row| row.conversation_id == command.conversation_id)
+                .map(|row| row.thread.unwrap_or(row.message_id))
+        })
+    };
+    if let Some(thread) = find().await? {
+        return Ok(thread);
+    }
+    let reached = shared
+        .freshness
+        .reached(&[(partition, position)], Age::Now)
+        .await;
+    reached.map_err(|Unavailable| Code::Unavailable)?;
+    find().await?.ok_or(Code::NotFound)
+}

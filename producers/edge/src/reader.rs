@@ -1,0 +1,338 @@
+//! The thread that follows `message.delivered`: every decision that concerns a
+//! socket here goes through it, in the order of the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::Utf8Bytes;
+use tidings_domain::{ConversationId, Decision, Event, Outcome};
+use tidings_log::{Follower, LogError};
+use tidings_service::health::Condition;
+use tidings_service::lifecycle::Backoff;
+use tidings_wire::frames::{EventJson, ServerFrame};
+use tidings_wire::{
+    DecodeError, DeliveredBody, DeliveredStream, Judged, Marked, Record, Stored, Topic, names,
+};
+use uuid::Uuid;
+
+use crate::commands::{self, Answer};
+use crate::hub::Frames;
+use crate::membership::{LoggedChange, MembershipChange};
+use crate::shared::Shared;
+
+/// How many records to take at once.
+const BATCH: usize = 1_024;
+/// How long to wait for one, before looking whether to stop.
+const POLL: Duration = Duration::from_millis(250);
+const CONVERSATION_UPDATED: &str = "tidings.conversation.updated";
+
+pub(crate) struct Reader {
+    shared: Arc<Shared>,
+    ready: Condition,
+    stream: DeliveredStream,
+    /// The next offset of each partition.
+    next: Vec<i64>,
+    /// Up to where each partition went when the reader started.
+    target: Vec<i64>,
+    caught_up: bool,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>, ready: Condition) -> Self {
+        let (stream, next, target) = (DeliveredStream::default(), Vec::new(), Vec::new());
+        Self {
+            shared,
+            ready,
+            stream,
+            next,
+            target,
+            caught_up: false,
+        }
+    }
+
+    /// Reads until the edge is stopped. A log that fails is tried again, for
+    /// ever: meanwhile sockets stay, and commands are answered by what the log
+    /// says to them.
+    pub(crate) fn run(mut self) {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let mut read_some = false;
+        while !self.shared.stop.is_cancelled() {
+            let Err(error) = self.follow(&mut read_some) else {
+                return;
+            };
+            if std::mem::take(&mut read_some) {
+                backoff.reset();
+            }
+            self.ready.set_ready(false);
+            let wait = backoff.next_wait();
+            tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "cannot read the log");
+            std::thread::sleep(wait);
+        }
+    }
+
+    fn follow(&mut self, read_some: &mut bool) -> Result<(), LogError> {
+        if self.next.is_empty() {
+            self.find_start()?;
+        }
+        let starts: Vec<_> = (0..self.shared.partitions)
+            .zip(&self.next)
+            .map(|(partition, offset)| (Topic::MessageDelivered, partition, *offset))
+            .collect();
+        let mut follower = self.shared.log.follow(&starts)?;
+        let mut batch = Vec::with_capacity(BATCH);
+        self.note_ready();
+        while !self.shared.stop.is_cancelled() {
+            self.read(&mut *follower, &mut batch)?;
+            *read_some = true;
+        }
+        Ok(())
+    }
+
+    /// Begins each partition at its sequencer's mark, where the owner is known
+    /// without reading all that was before.
+    fn find_start(&mut self) -> Result<(), LogError> {
+        let log = &self.shared.log;
+        let (mut starts, mut target) = (Vec::new(), Vec::new());
+        for partition in 0..self.shared.partitions {
+            let (low, high) = log.watermarks(Topic::MessageDelivered, partition)?;
+            target.push(high);
+            starts.push(
+                log.mark(partition)?
+                    .map_or((low, None), |m| (m.offset, m.current)),
+            );
+        }
+        for (partition, (offset, current)) in (0..).zip(starts) {
+            self.stream.resume(partition, current);
+            self.shared.ring.start(partition, offset);
+            self.shared.progress.read(partition, offset);
+            self.next.push(offset);
+        }
+        self.target = target;
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        follower: &mut dyn Follower,
+        batch: &mut Vec<Stored>,
+    ) -> Result<(), LogError> {
+        follower.poll(BATCH, POLL, batch)?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        for stored in batch.drain(..) {
+            let (partition, offset) = (stored.partition as usize, stored.offset);
+            // A follower that was made anew may begin a little earlier.
+            if offset >= self.next[partition] {
+                self.record(&stored);
+                self.next[partition] = offset + 1;
+                self.shared.progress.read(stored.partition, offset + 1);
+            }
+        }
+        self.shared.progress.batch();
+        self.note_ready();
+        Ok(())
+    }
+
+    fn note_ready(&mut self) {
+        if !self.caught_up {
+            self.caught_up = self
+                .next
+                .iter()
+                .zip(&self.target)
+                .all(|(next, to)| next >= to);
+            if self.caught_up {
+                self.shared.progress.set_caught_up();
+            }
+        }
+        if self.caught_up {
+            self.ready.set_ready(true);
+        }
+    }
+
+    fn record(&mut self, stored: &Stored) {
+        match self.stream.judge(stored) {
+            Ok(Judged::Valid(marked)) => {
+                self.decided(stored, marked);
+                self.shared
+                    .progress
+                    .decided(stored.partition, stored.offset, marked.input);
+            }
+            Ok(Judged::Claim(_) | Judged::Void) => {}
+            Err(error) => self.pass_over(stored, &error),
+        }
+    }
+
+    /// A projection puts what it cannot read into its dead letters; an edge
+    /// keeps nothing, so it only says so and goes on.
+    fn pass_over(&self, stored: &Stored, error: &DecodeError) {
+        self.shared.metrics.undecodable.increment(1);
+        tracing::warn!(partition = stored.partition, offset = stored.offset, %error,
+            "passing over a record that cannot be read");
+    }
+
+    fn decided(&self, stored: &Stored, marked: Marked) {
+        let Some(id) = conversation_of(&stored.record) else {
+            return self.pass_over(stored, &DecodeError::Malformed("the key is no UUID".into()));
+        };
+        let concerns_us = self.shared.hub.concerns(id)
+            || self.shared.inflight.concerns(id)
+            // It may bring somebody in who is here.
+            || is_conversation_updated(&stored.record);
+        if !concerns_us {
+            return;
+        }
+        match self.decode(&stored.record) {
+            Ok(DeliveredBody::Decision(decision)) => self.decision(stored, &decision),
+            Ok(DeliveredBody::Dead { .. }) => self.dead(stored, marked),
+            Err(error) => self.pass_over(stored, &error),
+        }
+    }
+
+    /// Waits for the registry if it must: events are not passed over because a
+    /// schema cannot be fetched right now.
+    fn decode(&self, record: &Record) -> Result<DeliveredBody, DecodeError> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        loop {
+            match self.shared.codec.decode_delivered(record) {
+                Err(error) if error.is_transient() && !self.shared.stop.is_cancelled() => {
+                    tracing::warn!(%error, "waiting for the schema registry");
+                    std::thread::sleep(backoff.next_wait());
+                }
+                decoded => return decoded,
+            }
+        }
+    }
+
+    fn decision(&self, stored: &Stored, decision: &Decision) {
+        let shared = &self.shared;
+        let key = decision.key();
+        shared.recent.insert(key, decision);
+        let entry = shared.inflight.settle(key);
+        match &decision.outcome {
+            Outcome::Accepted { seq, event } => {
+                let answer = Answer::Accepted {
+                    seq: *seq,
+                    no: event.no(),
+                    at: decision.at,
+                };
+                self.accepted(stored, decision, (*seq, event), || {
+                    if let Some(entry) = &entry {
+                        commands::settle(shared, entry, answer);
+                    }
+                    entry.as_ref().map(|entry| &entry.socket)
+                });
+            }
+            Outcome::Rejected(code) => {
+                if let Some(entry) = entry {
+                    commands::settle(shared, &entry, Answer::Rejected(*code));
+                }
+            }
+            Outcome::Duplicate(first) => {
+                if let Some(entry) = entry {
+                    let mut first = *first;
+                    // A create is known by its conversation, which does not
+                    // tell when it was.
+                    if first.at == tidings_domain::Timestamp::default() {
+                        first.at = decision.at;
+                    }
+                    commands::settle(shared, &entry, Answer::Duplicate(first));
+                }
+            }
+        }
+    }
+
+    /// `settle` answers the command's own socket, and names it.
+    fn accepted<'a>(
+        &self,
+        stored: &Stored,
+        decision: &Decision,
+        (seq, event): (u64, &Event),
+        settle: impl FnOnce() -> Option<&'a Arc<crate::socket::Socket>>,
+    ) {
+        let hub = &self.shared.hub;
+        let (tenant, id, offset) = (&decision.tenant, decision.conversation_id, stored.offset);
+        let change = MembershipChange::of(decision).map(Arc::new);
+        if let Some(change) = &change {
+            // First the ring: who is just loading looks there, or is in the hub.
+            let (tenant, change) = (tenant.clone(), Arc::clone(change));
+            let logged = LoggedChange {
+                offset,
+                tenant,
+                conversation_id: id,
+                change,
+            };
+            self.shared.ring.push(stored.partition, logged);
+        }
+        match &change {
+            Some(change) => hub.add(tenant, id, offset, change),
+            // Whoever was accepted is a member, should the view not say so.
+            None => hub.seen_as_member(tenant, &decision.sender, id, offset),
+        }
+        let own_socket = settle();
+        let frames = EventFrames {
+            decision,
+            seq,
+            json: EventJson::of(event),
+        };
+        let sent = hub.publish(id, &decision.sender, own_socket, frames);
+        self.shared.metrics.events_sent.increment(sent as u64);
+        if let Some(change) = &change {
+            hub.remove(tenant, id, offset, change);
+        }
+    }
+
+    /// The command could not be read by the sequencer; no matter how often it
+    /// is sent.
+    fn dead(&self, stored: &Stored, marked: Marked) {
+        let input = marked.input;
+        let place = (input.topic, stored.partition, input.offset);
+        if let Some(entry) = self.shared.inflight.settle_at(place.0, place.1, place.2) {
+            let code = tidings_domain::Code::Invalid;
+            commands::settle(&self.shared, &entry, Answer::Rejected(code));
+        }
+    }
+}
+
+/// The conversation a record is about, by its key.
+pub(crate) fn conversation_of(record: &Record) -> Option<ConversationId> {
+    Uuid::try_parse_ascii(record.key.as_ref()?)
+        .ok()
+        .map(ConversationId)
+}
+
+/// Whether a record of `message.delivered` may change who belongs to its
+/// conversation.
+pub(crate) fn is_conversation_updated(record: &Record) -> bool {
+    record.headers.text(names::CE_TYPE) == Some(CONVERSATION_UPDATED)
+}
+
+struct EventFrames<'a> {
+    decision: &'a Decision,
+    seq: u64,
+    json: EventJson,
+}
+
+impl EventFrames<'_> {
+    fn frame(&self, with_temp_id: bool) -> Utf8Bytes {
+        let frame = ServerFrame::Event {
+            conversation_id: self.decision.conversation_id,
+            seq: self.seq,
+            at: self.decision.at,
+            by: &self.decision.sender,
+            temp_id: with_temp_id.then_some(&self.decision.temp_id),
+            event: &self.json,
+        };
+        frame.to_json().into()
+    }
+}
+
+impl Frames for EventFrames<'_> {
+    fn own(&self) -> Utf8Bytes {
+        self.frame(true)
+    }
+
+    fn others(&self) -> Utf8Bytes {
+        self.frame(false)
+    }
+}

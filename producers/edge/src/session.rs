@@ -1,0 +1,351 @@
+//! One task for each connection: hello, then frames in and out, then bye.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use futures_util::SinkExt;
+use tidings_domain::Code;
+use tidings_wire::frames::{ClientFrame, FrameError, ServerFrame, UNKNOWN_TYPE};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use uuid::Uuid;
+
+use crate::clock;
+use crate::close::CloseReason;
+use crate::commands;
+use crate::load;
+use crate::outbox::Outbox;
+use crate::questions::{self, Question};
+use crate::shared::Shared;
+use crate::socket::Socket;
+
+/// How long a connection that is being closed may take to take its last
+/// frames, and again to close its side.
+const BYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why a session ended: with a reason to tell, or with nobody there any more.
+type Ended = Option<CloseReason>;
+
+/// Serves a connection from its upgrade to its end.
+pub(crate) async fn run(shared: Arc<Shared>, mut ws: WebSocket) {
+    // What a phase needs is on the heap while it lasts, so that a connection
+    // that does nothing is as small as it can be.
+    let ended = match Box::pin(open(&shared, &mut ws)).await {
+        Ok(joined) => converse(&shared, &mut ws, &joined.socket).await,
+        Err(ended) => ended,
+    };
+    Box::pin(close(ws, ended)).await;
+}
+
+/// Ends a connection that was never served.
+pub(crate) async fn refuse(ws: WebSocket, reason: CloseReason) {
+    close(ws, Some(reason)).await;
+}
+
+/// A socket in the hub, for as long as its session lasts.
+struct Joined {
+    shared: Arc<Shared>,
+    socket: Arc<Socket>,
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.shared.hub.disconnect(&self.socket);
+        for key in self.socket.lanes.close() {
+            self.shared.inflight.forget(key, &self.socket);
+        }
+        self.shared.metrics.sockets.decrement(1.0);
+        tracing::debug!(session_id = %self.socket.session_id, "closed");
+    }
+}
+
+/// Waits for the hello, finds the user's conversations, and welcomes them.
+async fn open(shared: &Arc<Shared>, ws: &mut WebSocket) -> Result<Joined, Ended> {
+    let config = &shared.config;
+    let hello = timeout(
+        config.hello_timeout,
+        first_frame(ws, config.max_frame_bytes),
+    );
+    let text = hello.await.map_err(|_| CloseReason::HelloMissing)??;
+    let Ok(ClientFrame::Hello { token }) = ClientFrame::parse(&text) else {
+        return Err(Some(CloseReason::NotAuthorized));
+    };
+    let claims = shared.auth.verify(&token).map_err(|error| {
+        tracing::debug!(%error, "a token was refused");
+        CloseReason::NotAuthorized
+    })?;
+    let caught_up = timeout(config.hello_timeout, shared.progress.caught_up());
+    caught_up.await.map_err(|_| CloseReason::Unavailable)?;
+
+    let session_id = Uuid::new_v4();
+    let per_minute = claims.rate.unwrap_or(config.limits.messages_per_minute);
+    let limiter = shared.limits.of(&claims.tenant, &claims.user, per_minute);
+    let waiting = shared.metrics.outbox_frames.clone();
+    let outbox = Outbox::new(config.outbox_frames, config.outbox_bytes, waiting);
+    let who = (claims.tenant, claims.user);
+    let metrics = Arc::clone(&shared.metrics);
+    let socket = Arc::new(Socket::new(session_id, who, outbox, limiter, metrics));
+    let user = shared
+        .hub
+        .connect(&socket, config.limits.connections_per_user)
+        .map_err(|_| CloseReason::TooManyConnections)?;
+    shared.metrics.sockets.increment(1.0);
+    let joined = Joined {
+        shared: Arc::clone(shared),
+        socket,
+    };
+    if shared.draining.load(Ordering::Acquire) {
+        return Err(Some(CloseReason::Draining));
+    }
+    load::memberships(shared, &user).await;
+
+    let socket = &joined.socket;
+    let welcome = ServerFrame::Welcome {
+        session_id: &session_id.to_string(),
+        user_id: &socket.user,
+        tenant: &socket.tenant,
+        server_time: clock::now(),
+        heartbeat_s: config.heartbeat.as_secs(),
+        max_frame_bytes: config.max_frame_bytes,
+    };
+    let welcome = Message::Text(welcome.to_json().into());
+    write(ws, &socket.outbox, config.heartbeat, [welcome]).await?;
+    tracing::debug!(%session_id, "opened");
+    Ok(joined)
+}
+
+/// The first frame that says something.
+async fn first_frame(ws: &mut WebSocket, max_bytes: usize) -> Result<Utf8Bytes, Ended> {
+    loop {
+        match ws.recv().await {
+            Some(Ok(Message::Text(text))) if text.len() <= max_bytes => return Ok(text),
+            Some(Ok(Message::Text(_))) => return Err(Some(CloseReason::BadFrame)),
+            Some(Ok(Message::Binary(_))) => return Err(Some(CloseReason::NotAuthorized)),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(_))) | None => return Err(None),
+            Some(Err(error)) => return Err(read_failed(error)),
+        }
+    }
+}
+
+/// Frames in and out, until one side has enough.
+async fn converse(shared: &Arc<Shared>, ws: &mut WebSocket, socket: &Arc<Socket>) -> Ended {
+    let (outbox, heartbeat) = (&socket.outbox, shared.config.heartbeat);
+    let mut last_seen = Instant::now();
+    let mut draining = false;
+    let timer = sleep_until(last_seen + heartbeat);
+    tokio::pin!(timer);
+    loop {
+        // Not biased: neither a flood of events nor one of commands may keep
+        // the other waiting.
+        tokio::select! {
+            () = outbox.changed() => match write_outbox(ws, outbox, heartbeat).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    if !draining {
+                        draining = true;
+                        timer.as_mut().reset(Instant::now() + shared.config.drain_timeout);
+                    }
+                    if socket.lanes.is_idle() && outbox.is_empty() {
+                        return Some(CloseReason::Draining);
+                    }
+                }
+                Err(ended) => return ended,
+            },
+            message = ws.recv(), if !draining => {
+                last_seen = Instant::now();
+                if let Err(ended) = received(shared, socket, message) {
+                    return ended;
+                }
+            }
+            () = &mut timer => {
+                if draining {
+                    return Some(CloseReason::Draining);
+                }
+                let silent = last_seen.elapsed();
+                if silent >= heartbeat * 2 {
+                    return Some(CloseReason::Silent);
+                }
+                if silent >= heartbeat {
+                    let ping = [Message::Ping(axum::body::Bytes::new())];
+                    if let Err(ended) = write(ws, outbox, heartbeat, ping).await {
+                        return ended;
+                    }
+                    timer.as_mut().reset(last_seen + heartbeat * 2);
+                } else {
+                    timer.as_mut().reset(last_seen + heartbeat);
+                }
+            }
+        }
+    }
+}
+
+fn received(
+    shared: &Arc<Shared>,
+    socket: &Arc<Socket>,
+    message: Option<Result<Message, axum::Error>>,
+) -> Result<(), Ended> {
+    match message {
+        Some(Ok(Message::Text(text))) if text.len() <= shared.config.max_frame_bytes => {
+            frame(shared, socket, &text)
+        }
+        Some(Ok(Message::Text(_) | Message::Binary(_))) => Err(Some(CloseReason::BadFrame)),
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+        Some(Ok(Message::Close(_))) | None => Err(None),
+        Some(Err(error)) => Err(read_failed(error)),
+    }
+}
+
+/// A connection that broke needs no bye; anything else was a bad frame.
+fn read_failed(error: axum::Error) -> Ended {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(error) = cause {
+        if error.is::<std::io::Error>() {
+            return None;
+        }
+        cause = error.source();
+    }
+    Some(CloseReason::BadFrame)
+}
+
+fn frame(shared: &Arc<Shared>, socket: &Arc<Socket>, text: &str) -> Result<(), Ended> {
+    let unsupported = |id: Option<&str>| {
+        socket.error(id, Code::Unsupported, Code::Unsupported.sentence());
+    };
+    match ClientFrame::parse(text) {
+        Ok(ClientFrame::Command {
+            temp_id,
+            retry,
+            request,
+        }) => {
+            commands::submit(shared, socket, temp_id, retry, request);
+        }
+        Ok(ClientFrame::Sync {
+            id,
+            conversation_id,
+            after,
+            limit,
+        }) => {
+            questions::ask(
+                shared,
+                socket,
+                id,
+                Question::Sync {
+                    conversation_id,
+                    after,
+                    limit,
+                },
+            );
+        }
+        Ok(ClientFrame::List { id, limit, cursor }) => {
+            questions::ask(shared, socket, id, Question::List { limit, cursor });
+        }
+        Ok(ClientFrame::Outcome { id, commands }) => {
+            questions::ask(shared, socket, id, Question::Outcome(commands));
+        }
+        Ok(
+            ClientFrame::History { id } | ClientFrame::Members { id } | ClientFrame::Search { id },
+        ) => unsupported(Some(&id)),
+        Ok(ClientFrame::Typing) => unsupported(None),
+        Ok(ClientFrame::Ping) => socket.send(ServerFrame::Pong.to_json()),
+        Ok(ClientFrame::Pong) => {}
+        Ok(ClientFrame::Hello { .. }) => {
+            socket.error(None, Code::Invalid, "type: a hello is only the first frame");
+        }
+        Ok(ClientFrame::Unknown { id }) => {
+            let (id, message) = (id.as_deref(), "There is no such type of frame.");
+            let answer = ServerFrame::Error {
+                id,
+                code: UNKNOWN_TYPE,
+                message,
+                retry: false,
+            };
+            socket.send(answer.to_json());
+        }
+        Err(FrameError::Malformed) => return Err(Some(CloseReason::BadFrame)),
+        Err(FrameError::Command { temp_id, error }) => {
+            socket.reject(&temp_id, error.code, &error.to_string());
+        }
+        Err(FrameError::Other { id, error }) => {
+            socket.error(id.as_deref(), error.code, &error.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Writes all that waits, and tells whether the socket is to finish.
+async fn write_outbox(ws: &mut WebSocket, outbox: &Outbox, limit: Duration) -> Result<bool, Ended> {
+    loop {
+        let taken = outbox.take();
+        if taken.closing.is_some() {
+            return Err(taken.closing);
+        }
+        if taken.frames.is_empty() {
+            return Ok(taken.draining);
+        }
+        write(
+            ws,
+            outbox,
+            limit,
+            taken.frames.into_iter().map(Message::Text),
+        )
+        .await?;
+    }
+}
+
+/// Writes messages and flushes once. A peer that does not read does not hold
+/// this up: it is left as soon as its outbox is full, or after `limit`.
+async fn write(
+    ws: &mut WebSocket,
+    outbox: &Outbox,
+    limit: Duration,
+    messages: impl IntoIterator<Item = Message>,
+) -> Result<(), Ended> {
+    let writing = async {
+        for message in messages {
+            ws.feed(message).await?;
+        }
+        ws.flush().await
+    };
+    tokio::select! {
+        biased;
+        reason = outbox.closing() => Err(Some(reason)),
+        written = writing => written.map_err(|_| None),
+        () = sleep(limit) => Err(Some(CloseReason::SlowReader)),
+    }
+}
+
+/// Says bye where there is somebody to hear it, and closes.
+async fn close(mut ws: WebSocket, ended: Ended) {
+    let Some(reason) = ended else {
+        // Sends the answer to the peer's close frame, if there was one; a peer
+        // that is gone need not take it.
+        timeout(BYE_TIMEOUT, ws.close()).await.ok();
+        return;
+    };
+    let farewell = async {
+        ws.feed(Message::Text(reason.bye().into())).await?;
+        let frame = CloseFrame {
+            code: reason.code(),
+            reason: reason.message().into(),
+        };
+        ws.send(Message::Close(Some(frame))).await
+    };
+    if !matches!(timeout(BYE_TIMEOUT, farewell).await, Ok(Ok(()))) {
+        return;
+    }
+    // Bytes that were never read would make the kernel reset the connection,
+    // and take the bye away from the peer: read until it closes, or, where
+    // nothing can be read as frames any more, give it a moment.
+    let heard = async {
+        let mut read = 0_u32;
+        while let Some(Ok(_)) = ws.recv().await {
+            read += 1;
+        }
+        if read == 0 {
+            sleep(BYE_TIMEOUT / 4).await;
+        }
+    };
+    timeout(BYE_TIMEOUT, heard).await.ok();
+}
