@@ -1,11 +1,17 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::Error;
 
 /// The name of the file whose lock says that a process writes to the folder.
 const NAME: &str = "tidings.lock";
+/// How long the lock is waited for: a process that was killed keeps it until
+/// the kernel has taken its memory apart, and whoever starts it again should
+/// not have to know.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Takes the folder for this process. The lock goes with the process, however
 /// it ends.
@@ -19,11 +25,17 @@ pub(crate) fn take(dir: &Path) -> Result<File, Error> {
         .truncate(false)
         .open(&path)
         .map_err(|e| Error::Fatal(format!("cannot open {shown}: {e}")))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(in_use(dir, &mut file)),
-        Err(TryLockError::Error(e)) => {
-            return Err(Error::Fatal(format!("cannot lock {shown}: {e}")));
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => {
+                std::thread::sleep(PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => return Err(in_use(dir, &mut file)),
+            Err(TryLockError::Error(e)) => {
+                return Err(Error::Fatal(format!("cannot lock {shown}: {e}")));
+            }
         }
     }
     // Who holds it, for the message of the next who wants it. The lock is what
