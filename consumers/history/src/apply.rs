@@ -62,7 +62,15 @@ impl Applier {
         meter: Meter,
     ) -> Self {
         let outage = Outage::of("the store of the history view");
-        Self { store, dead, buried: Vec::new(), outage, ready, pause, meter }
+        Self {
+            store,
+            dead,
+            buried: Vec::new(),
+            outage,
+            ready,
+            pause,
+            meter,
+        }
     }
 
     /// Asks the store, again and again while it is down.
@@ -99,11 +107,7 @@ impl Applier {
 
     /// Applies steps. Where the store refuses some of their data, halves them
     /// until the one that it refuses is found.
-    fn apply_or_split(
-        &mut self,
-        steps: &mut [Step],
-        ledger: &mut Ledger,
-    ) -> Result<Applied, Halt> {
+    fn apply_or_split(&mut self, steps: &mut [Step], ledger: &mut Ledger) -> Result<Applied, Halt> {
         loop {
             let error = match self.attempt(steps, ledger) {
                 Ok(()) => {
@@ -116,7 +120,15 @@ impl Applier {
                 Err(Failed::Halt(halt)) => return Err(halt),
             };
             match (error, &mut *steps) {
-                (StoreError::Data(cause), [Step { effect: effect @ Effect::Decision(_), .. }]) => {
+                (
+                    StoreError::Data(cause),
+                    [
+                        Step {
+                            effect: effect @ Effect::Decision(_),
+                            ..
+                        },
+                    ],
+                ) => {
                     self.meter.store_error(&StoreError::Data(String::new()));
                     *effect = Effect::Broken(cause);
                 }
@@ -156,7 +168,8 @@ impl Applier {
         for Refused { step, cause } in &folded.refused {
             self.bury(&steps[*step], cause)?;
         }
-        self.pause.run(self.store.write(&Rows::default(), &positions))?;
+        self.pause
+            .run(self.store.write(&Rows::default(), &positions))?;
         Ok(())
     }
 

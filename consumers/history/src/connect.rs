@@ -29,19 +29,25 @@ pub async fn connect(config: &Config, stop: &CancellationToken) -> Result<Option
             other => Ok(other),
         }
     });
-    let Some(log) = log.await else { return Ok(None) };
+    let Some(log) = log.await else {
+        return Ok(None);
+    };
 
     let registry = RegistryConfig {
         url: config.registry.registry_url.expose().to_owned(),
         topic_prefix: config.kafka.topic_prefix.clone(),
     };
-    let codec = retry_with_backoff("the schema registry", stop, async || {
-        match Codec::connect(&registry).await {
-            Err(error @ RegistryError::Unavailable { .. }) => Err(error),
-            other => Ok(other),
-        }
+    let codec = retry_with_backoff("the schema registry", stop, async || match Codec::connect(
+        &registry,
+    )
+    .await
+    {
+        Err(error @ RegistryError::Unavailable { .. }) => Err(error),
+        other => Ok(other),
     });
-    let Some(codec) = codec.await else { return Ok(None) };
+    let Some(codec) = codec.await else {
+        return Ok(None);
+    };
 
     let uri = config.mongodb.mongodb_uri.expose();
     let store = retry_with_backoff("MongoDB", stop, async || {
@@ -50,7 +56,9 @@ pub async fn connect(config: &Config, stop: &CancellationToken) -> Result<Option
             other => Ok(other),
         }
     });
-    let Some(store) = store.await else { return Ok(None) };
+    let Some(store) = store.await else {
+        return Ok(None);
+    };
     let projection = Projection::new(Arc::new(log??), codec?, Arc::new(store?));
     Ok(Some(projection.batch(config.batch as usize)))
 }

@@ -19,7 +19,10 @@ pub(crate) struct DeadLetters {
 
 impl DeadLetters {
     pub(crate) fn new(log: Arc<dyn Log>) -> Self {
-        Self { log, outage: Outage::of("appending to dead.history") }
+        Self {
+            log,
+            outage: Outage::of("appending to dead.history"),
+        }
     }
 
     /// Appends a record to `dead.history` and waits until it is durable,
@@ -60,7 +63,8 @@ impl DeadLetters {
             // Nobody listens any more when the projection has been stopped.
             drop(done.send(result));
         };
-        self.log.append(Topic::DeadHistory, partition, record, Box::new(done));
+        self.log
+            .append(Topic::DeadHistory, partition, record, Box::new(done));
         loop {
             match durable.recv_timeout(LOOK) {
                 Ok(result) => return Ok(result.map(drop)),

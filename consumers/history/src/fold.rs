@@ -47,7 +47,10 @@ pub(crate) fn wanted(steps: &[Step]) -> Wanted {
 
 /// Folds the steps, in order, into the rows that were loaded for them.
 pub(crate) fn fold(steps: &[Step], loaded: Rows) -> Folded {
-    let mut folded = Folded { rows: loaded, refused: Vec::new() };
+    let mut folded = Folded {
+        rows: loaded,
+        refused: Vec::new(),
+    };
     for (index, step) in steps.iter().enumerate() {
         let result = match &step.effect {
             Effect::Nothing => Ok(()),
@@ -70,7 +73,9 @@ pub(crate) fn fold(steps: &[Step], loaded: Rows) -> Folded {
 /// Whether an event follows on what the view has, or is in it already. One
 /// that does neither would leave a gap for good.
 fn check(rows: &Rows, decision: &Decision) -> Result<(), String> {
-    let Outcome::Accepted { seq, event } = &decision.outcome else { return Ok(()) };
+    let Outcome::Accepted { seq, event } = &decision.outcome else {
+        return Ok(());
+    };
     let seq = *seq;
     let Some(row) = rows.conversations.get(&decision.conversation_id) else {
         let is_create = matches!(event, Event::ConversationUpdated(Change::Create { .. }));
@@ -90,9 +95,10 @@ fn check(rows: &Rows, decision: &Decision) -> Result<(), String> {
         return Err(format!("event {seq} comes after event {}", row.last_seq));
     }
     match event.no() {
-        Some(no) if no != row.last_no + 1 => {
-            Err(format!("message number {no} comes after number {}", row.last_no))
-        }
+        Some(no) if no != row.last_no + 1 => Err(format!(
+            "message number {no} comes after number {}",
+            row.last_no
+        )),
         _ => Ok(()),
     }
 }
@@ -125,19 +131,26 @@ mod tests {
             user_id: UserId::parse("alice").expect("a valid user"),
             role: Role::Owner,
         };
-        let change = Change::Create { kind: Kind::Group, title: None, members: vec![owner] };
+        let change = Change::Create {
+            kind: Kind::Group,
+            title: None,
+            members: vec![owner],
+        };
         decision(seq, Event::ConversationUpdated(change))
     }
 
     fn message(seq: u64, no: u64) -> Decision {
-        decision(seq, Event::MessageSent {
-            message_id: MessageId(Uuid::from_u128(seq.into())),
-            no,
-            content: Content::text("hello"),
-            reply_to: None,
-            thread: None,
-            forwarded_from: None,
-        })
+        decision(
+            seq,
+            Event::MessageSent {
+                message_id: MessageId(Uuid::from_u128(seq.into())),
+                no,
+                content: Content::text("hello"),
+                reply_to: None,
+                thread: None,
+                forwarded_from: None,
+            },
+        )
     }
 
     fn steps(effects: Vec<Effect>) -> Vec<Step> {
@@ -166,21 +179,42 @@ mod tests {
     fn causes(decisions: Vec<Decision>) -> Vec<(usize, String)> {
         let steps = steps(decisions.into_iter().map(Effect::Decision).collect());
         let refused = fold(&steps, Rows::default()).refused;
-        refused.into_iter().map(|refused| (refused.step, refused.cause)).collect()
+        refused
+            .into_iter()
+            .map(|refused| (refused.step, refused.cause))
+            .collect()
     }
 
     #[test]
     fn what_follows_or_repeats_is_folded() {
-        assert_eq!(causes(vec![create(1), message(2, 1), create(1), message(2, 1), message(3, 2)]), []);
+        assert_eq!(
+            causes(vec![
+                create(1),
+                message(2, 1),
+                create(1),
+                message(2, 1),
+                message(3, 2)
+            ]),
+            []
+        );
     }
 
     #[test]
     fn what_would_leave_a_gap_is_refused() {
         let table = [
-            (vec![message(2, 1)], "event 2 of a conversation that does not exist"),
+            (
+                vec![message(2, 1)],
+                "event 2 of a conversation that does not exist",
+            ),
             (vec![create(2)], "a conversation is made by event 2, not 1"),
-            (vec![create(1), message(3, 1)], "event 3 comes after event 1"),
-            (vec![create(1), message(2, 2)], "message number 2 comes after number 0"),
+            (
+                vec![create(1), message(3, 1)],
+                "event 3 comes after event 1",
+            ),
+            (
+                vec![create(1), message(2, 2)],
+                "message number 2 comes after number 0",
+            ),
         ];
         for (decisions, cause) in table {
             let last = decisions.len() - 1;

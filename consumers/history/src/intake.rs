@@ -40,7 +40,13 @@ pub(crate) struct Gap {
 impl Intake {
     pub(crate) fn new(codec: Codec, pause: Pause, meter: Meter) -> Self {
         let registry = Outage::of("asking the schema registry");
-        Self { codec, stream: DeliveredStream::default(), registry, pause, meter }
+        Self {
+            codec,
+            stream: DeliveredStream::default(),
+            registry,
+            pause,
+            meter,
+        }
     }
 
     /// Goes on in a partition from here.
@@ -55,7 +61,10 @@ impl Intake {
 
     /// Takes in records of which each partition's come in order.
     pub(crate) fn take(&mut self, records: Vec<Stored>, ledger: &Ledger) -> Result<Taken, Halt> {
-        let mut taken = Taken { steps: Vec::with_capacity(records.len()), gaps: Vec::new() };
+        let mut taken = Taken {
+            steps: Vec::with_capacity(records.len()),
+            gaps: Vec::new(),
+        };
         // What comes after the steps taken so far, of each partition.
         let mut next: Vec<(i32, i64)> = Vec::new();
         for stored in records {
@@ -73,7 +82,11 @@ impl Intake {
                 }
                 Place::Ahead(expected) => {
                     if taken.gaps.iter().all(|gap| gap.partition != partition) {
-                        taken.gaps.push(Gap { partition, expected, found: offset });
+                        taken.gaps.push(Gap {
+                            partition,
+                            expected,
+                            found: offset,
+                        });
                     }
                     continue;
                 }
@@ -85,7 +98,11 @@ impl Intake {
             }
             let effect = self.effect(&stored)?;
             let current = self.stream.current(partition);
-            taken.steps.push(Step { stored, current, effect });
+            taken.steps.push(Step {
+                stored,
+                current,
+                effect,
+            });
         }
         Ok(taken)
     }

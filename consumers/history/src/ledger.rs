@@ -38,7 +38,10 @@ impl Place {
 impl Ledger {
     /// Takes in a partition from where its view stands.
     pub(crate) fn start(&mut self, position: Position) {
-        let mark = Mark { offset: position.offset, current: position.current };
+        let mark = Mark {
+            offset: position.offset,
+            current: position.current,
+        };
         self.next.insert(position.partition, mark);
     }
 
@@ -54,12 +57,17 @@ impl Ledger {
 
     /// Where they all stand.
     pub(crate) fn marks(&self) -> Vec<(i32, Mark)> {
-        self.next.iter().map(|(partition, mark)| (*partition, *mark)).collect()
+        self.next
+            .iter()
+            .map(|(partition, mark)| (*partition, *mark))
+            .collect()
     }
 
     /// Where a record stands.
     pub(crate) fn place(&self, partition: i32, offset: i64) -> Place {
-        self.next.get(&partition).map_or(Place::Foreign, |mark| Place::of(offset, mark.offset))
+        self.next
+            .get(&partition)
+            .map_or(Place::Foreign, |mark| Place::of(offset, mark.offset))
     }
 
     /// Everything below these positions is in the store, or durable among the
@@ -69,7 +77,10 @@ impl Ledger {
             if let Some(mark) = self.next.get_mut(&position.partition)
                 && position.offset > mark.offset
             {
-                *mark = Mark { offset: position.offset, current: position.current };
+                *mark = Mark {
+                    offset: position.offset,
+                    current: position.current,
+                };
             }
         }
     }
@@ -77,9 +88,8 @@ impl Ledger {
     /// Whether the store has less than was written to it: it has lost data,
     /// or was put back to an earlier state.
     pub(crate) fn is_ahead_of(&self, stored: &[Position]) -> bool {
-        let lost = |(partition, mark): (&i32, &Mark)| {
-            mark.offset > position_of(*partition, stored).offset
-        };
+        let lost =
+            |(partition, mark): (&i32, &Mark)| mark.offset > position_of(*partition, stored).offset;
         self.next.iter().any(lost)
     }
 }
@@ -87,8 +97,16 @@ impl Ledger {
 /// Where the store has a partition; one that it does not name is at its
 /// beginning.
 pub(crate) fn position_of(partition: i32, stored: &[Position]) -> Position {
-    let beginning = Position { partition, offset: 0, current: None };
-    stored.iter().find(|position| position.partition == partition).copied().unwrap_or(beginning)
+    let beginning = Position {
+        partition,
+        offset: 0,
+        current: None,
+    };
+    stored
+        .iter()
+        .find(|position| position.partition == partition)
+        .copied()
+        .unwrap_or(beginning)
 }
 
 #[cfg(test)]
@@ -96,7 +114,11 @@ mod tests {
     use super::{Ledger, Place, Position};
 
     fn at(partition: i32, offset: i64) -> Position {
-        Position { partition, offset, current: None }
+        Position {
+            partition,
+            offset,
+            current: None,
+        }
     }
 
     fn started(positions: &[Position]) -> Ledger {
@@ -131,7 +153,10 @@ mod tests {
     fn sees_a_store_that_has_lost_data() {
         let ledger = started(&[at(0, 5), at(1, 0)]);
         assert!(!ledger.is_ahead_of(&[at(0, 5)]));
-        assert!(!ledger.is_ahead_of(&[at(0, 8), at(1, 2), at(2, 0)]), "another one may be ahead");
+        assert!(
+            !ledger.is_ahead_of(&[at(0, 8), at(1, 2), at(2, 0)]),
+            "another one may be ahead"
+        );
         assert!(ledger.is_ahead_of(&[at(0, 4)]));
         assert!(ledger.is_ahead_of(&[]));
     }

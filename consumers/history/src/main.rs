@@ -25,7 +25,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> Result<()> {
-    let health = Health::new(telemetry::init(config.log.log_format, &config.log.log_filter)?);
+    let health = Health::new(telemetry::init(
+        config.log.log_format,
+        &config.log.log_filter,
+    )?);
     let ready = health.condition("history view");
     let stop = shutdown_signal()?;
     let listener = http::listen(config.listen).await?;

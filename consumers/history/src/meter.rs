@@ -20,8 +20,12 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        let errors = ["transient", "saturated", "data", "fatal"]
-            .map(|class| counter!("tidings_store_errors_total", &[PROJECTION, ("class", class)]));
+        let errors = ["transient", "saturated", "data", "fatal"].map(|class| {
+            counter!(
+                "tidings_store_errors_total",
+                &[PROJECTION, ("class", class)]
+            )
+        });
         Self {
             applied: counter!("tidings_projection_applied_total", &[PROJECTION]),
             void: counter!("tidings_projection_void_total", &[PROJECTION]),

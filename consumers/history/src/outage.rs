@@ -17,7 +17,11 @@ pub(crate) struct Outage {
 impl Outage {
     /// `what` as log lines name it.
     pub(crate) fn of(what: &'static str) -> Self {
-        Self { what, since: None, backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT) }
+        Self {
+            what,
+            since: None,
+            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
+        }
     }
 
     /// It failed, in this `state`; returns how long to wait before the next

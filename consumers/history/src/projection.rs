@@ -58,7 +58,13 @@ impl Projection {
     #[must_use]
     pub fn new(log: Arc<dyn Log>, codec: Codec, store: Arc<dyn HistoryWriter>) -> Self {
         let ready = Condition::new("history view");
-        Self { log, codec, store, batch: Self::BATCH, ready }
+        Self {
+            log,
+            codec,
+            store,
+            batch: Self::BATCH,
+            ready,
+        }
     }
 
     /// Puts at most this many records into one write. A store that shares a

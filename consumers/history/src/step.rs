@@ -49,7 +49,10 @@ pub(crate) fn positions_after(steps: &[Step]) -> Vec<Position> {
     let mut positions: Vec<Position> = Vec::new();
     for step in steps {
         let after = step.position();
-        match positions.iter_mut().find(|known| known.partition == after.partition) {
+        match positions
+            .iter_mut()
+            .find(|known| known.partition == after.partition)
+        {
             Some(known) => *known = after,
             None => positions.push(after),
         }

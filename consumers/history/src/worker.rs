@@ -53,12 +53,17 @@ impl Worker {
         runtime: Handle,
         stop: CancellationToken,
     ) -> Result<Self, Halt> {
-        let Projection { log, codec, store, batch, ready } = projection;
+        let Projection {
+            log,
+            codec,
+            store,
+            batch,
+            ready,
+        } = projection;
         let pause = Pause::new(runtime, stop);
         let meter = Meter::new();
         let dead = DeadLetters::new(Arc::clone(&log));
-        let mut applier =
-            Applier::new(store, dead, ready.clone(), pause.clone(), meter.clone());
+        let mut applier = Applier::new(store, dead, ready.clone(), pause.clone(), meter.clone());
         applier.ask(async |store| store.prepare().await)?;
         let mut outage = Outage::of("the log");
         let source = wait_for(&mut outage, &pause, || log.projection(Projection::NAME))?;
@@ -101,7 +106,10 @@ impl Worker {
             if self.uncommitted && self.committed.elapsed() >= COMMIT_EVERY {
                 self.commit();
             }
-            if self.measured.is_none_or(|measured| measured.elapsed() >= MEASURE_EVERY) {
+            if self
+                .measured
+                .is_none_or(|measured| measured.elapsed() >= MEASURE_EVERY)
+            {
                 self.measure_lag();
             }
         }
@@ -142,17 +150,27 @@ impl Worker {
     /// Where the store has these partitions.
     fn stored_positions(&mut self, partitions: &[i32]) -> Result<Vec<Position>, Halt> {
         let stored = self.applier.ask(async |store| store.positions().await)?;
-        Ok(partitions.iter().map(|partition| position_of(*partition, &stored)).collect())
+        Ok(partitions
+            .iter()
+            .map(|partition| position_of(*partition, &stored))
+            .collect())
     }
 
     /// Reads partitions from these positions on.
     fn start(&mut self, positions: &[Position]) -> Result<(), Halt> {
         let mut starts = Vec::with_capacity(positions.len());
         for &position in positions {
-            let Position { partition, offset, .. } = position;
+            let Position {
+                partition, offset, ..
+            } = position;
             let (_, end) = self.watermarks(partition)?;
             if offset > end {
-                return Err(ProjectionError::AheadOfLog { partition, view: offset, log: end }.into());
+                return Err(ProjectionError::AheadOfLog {
+                    partition,
+                    view: offset,
+                    log: end,
+                }
+                .into());
             }
             self.ledger.start(position);
             self.intake.resume(position);
@@ -179,7 +197,11 @@ impl Worker {
     /// The record that was expected did not come: reads again from there, or,
     /// where the log does not hold it any more, from where it begins.
     fn close(&mut self, gap: Gap) -> Result<(), Halt> {
-        let Gap { partition, expected, found } = gap;
+        let Gap {
+            partition,
+            expected,
+            found,
+        } = gap;
         let (first, _) = self.watermarks(partition)?;
         if first > expected {
             tracing::error!(
@@ -189,12 +211,27 @@ impl Worker {
                 "the log does not hold these records any more: the view is incomplete"
             );
         } else {
-            tracing::warn!(partition, expected, found, "records came out of order; reading again");
+            tracing::warn!(
+                partition,
+                expected,
+                found,
+                "records came out of order; reading again"
+            );
         }
-        let stands = self.ledger.marks().into_iter().find(|(known, _)| *known == partition);
-        let Some((_, mark)) = stands else { return Ok(()) };
+        let stands = self
+            .ledger
+            .marks()
+            .into_iter()
+            .find(|(known, _)| *known == partition);
+        let Some((_, mark)) = stands else {
+            return Ok(());
+        };
         let offset = mark.offset.max(first);
-        self.start(&[Position { partition, offset, current: mark.current }])
+        self.start(&[Position {
+            partition,
+            offset,
+            current: mark.current,
+        }])
     }
 
     /// Tells the log how far the projection has come, for displays of lag.
@@ -219,11 +256,16 @@ impl Worker {
                 Err(_) => return,
             }
         }
-        let since = self.last_applied.filter(|_| behind > 0).map_or(Duration::ZERO, |made| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let made = Duration::from_millis(made.0.max(0).cast_unsigned());
-            now.saturating_sub(made)
-        });
+        let since = self
+            .last_applied
+            .filter(|_| behind > 0)
+            .map_or(Duration::ZERO, |made| {
+                let now = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default();
+                let made = Duration::from_millis(made.0.max(0).cast_unsigned());
+                now.saturating_sub(made)
+            });
         self.meter.lag(behind, since);
     }
 }

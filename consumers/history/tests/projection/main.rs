@@ -1,0 +1,7 @@
+//! The projection between real logs and real stores.
+
+mod cluster;
+mod failures;
+mod faulty;
+mod following;
+mod world;
