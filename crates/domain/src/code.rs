@@ -119,11 +119,19 @@ pub struct InputError {
 impl InputError {
     /// An error with code `invalid`.
     pub fn invalid(field: &'static str, message: impl Into<String>) -> Self {
-        Self { code: Code::Invalid, field, message: message.into() }
+        Self {
+            code: Code::Invalid,
+            field,
+            message: message.into(),
+        }
     }
 
     /// An error with another code.
     pub fn new(code: Code, field: &'static str, message: impl Into<String>) -> Self {
-        Self { code, field, message: message.into() }
+        Self {
+            code,
+            field,
+            message: message.into(),
+        }
     }
 }

@@ -23,7 +23,12 @@ impl Command {
     /// What makes it the same command when it comes again.
     #[must_use]
     pub fn key(&self) -> CommandKey {
-        CommandKey::of(&self.tenant, self.conversation_id, &self.sender, &self.temp_id)
+        CommandKey::of(
+            &self.tenant,
+            self.conversation_id,
+            &self.sender,
+            &self.temp_id,
+        )
     }
 
     /// The id of the message it makes or is about, if any.
@@ -132,7 +137,9 @@ impl DeleteScope {
     /// The scope spelled `text`, if there is one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Everyone, Self::Purge, Self::Me].into_iter().find(|s| s.as_str() == text)
+        [Self::Everyone, Self::Purge, Self::Me]
+            .into_iter()
+            .find(|s| s.as_str() == text)
     }
 }
 
@@ -158,7 +165,9 @@ impl ReactionOp {
     /// The operation spelled `text`, if there is one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Add, Self::Remove].into_iter().find(|o| o.as_str() == text)
+        [Self::Add, Self::Remove]
+            .into_iter()
+            .find(|o| o.as_str() == text)
     }
 }
 

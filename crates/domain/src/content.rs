@@ -35,7 +35,11 @@ pub struct Attachment {
 impl Content {
     /// Content that is only a text.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), attachments: Vec::new(), meta: None }
+        Self {
+            text: text.into(),
+            attachments: Vec::new(),
+            meta: None,
+        }
     }
 
     /// Checks the limits.
@@ -59,7 +63,10 @@ impl Content {
             return Err(InputError::new(
                 Code::TooMany,
                 "content.attachments",
-                format!("holds {}, at most {MAX_ATTACHMENTS}", self.attachments.len()),
+                format!(
+                    "holds {}, at most {MAX_ATTACHMENTS}",
+                    self.attachments.len()
+                ),
             ));
         }
         for attachment in &self.attachments {
@@ -80,10 +87,16 @@ impl Attachment {
     fn check(&self) -> Result<(), InputError> {
         const MAX_FIELD_BYTES: usize = 256;
         if self.id.is_empty() {
-            return Err(InputError::invalid("content.attachments.id", "must not be empty"));
+            return Err(InputError::invalid(
+                "content.attachments.id",
+                "must not be empty",
+            ));
         }
         if self.size < 0 {
-            return Err(InputError::invalid("content.attachments.size", "must not be negative"));
+            return Err(InputError::invalid(
+                "content.attachments.size",
+                "must not be negative",
+            ));
         }
         let fields = [
             ("content.attachments.id", &self.id),

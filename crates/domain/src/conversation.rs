@@ -38,7 +38,9 @@ impl Kind {
     /// The kind spelled `text`, if there is one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Direct, Self::Group, Self::Channel].into_iter().find(|k| k.as_str() == text)
+        [Self::Direct, Self::Group, Self::Channel]
+            .into_iter()
+            .find(|k| k.as_str() == text)
     }
 
     fn max_members(self) -> usize {
@@ -75,7 +77,9 @@ impl Role {
     /// The role spelled `text`, if there is one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Member, Self::Admin, Self::Owner].into_iter().find(|r| r.as_str() == text)
+        [Self::Member, Self::Admin, Self::Owner]
+            .into_iter()
+            .find(|r| r.as_str() == text)
     }
 }
 
@@ -95,7 +99,10 @@ pub fn check_title(title: &str) -> Result<(), InputError> {
         ));
     }
     if title.chars().any(char::is_control) {
-        return Err(InputError::invalid("title", "must not hold control characters"));
+        return Err(InputError::invalid(
+            "title",
+            "must not hold control characters",
+        ));
     }
     Ok(())
 }
@@ -122,18 +129,35 @@ pub struct Conversation {
 impl Conversation {
     /// The event by which a conversation comes to be, decided from a `create`.
     pub(crate) fn create(command: &Command) -> Result<Event, Code> {
-        let CommandBody::Create { kind, title, members } = &command.body else {
+        let CommandBody::Create {
+            kind,
+            title,
+            members,
+        } = &command.body
+        else {
             return Err(Code::NotFound);
         };
-        let owner = Member { user_id: command.sender.clone(), role: Role::Owner };
+        let owner = Member {
+            user_id: command.sender.clone(),
+            role: Role::Owner,
+        };
         // Neither end of a direct conversation is above the other.
-        let others_role = if *kind == Kind::Direct { Role::Owner } else { Role::Member };
+        let others_role = if *kind == Kind::Direct {
+            Role::Owner
+        } else {
+            Role::Member
+        };
         let mut all = vec![owner];
-        let mut others: Vec<&UserId> =
-            members.iter().filter(|user| **user != command.sender).collect();
+        let mut others: Vec<&UserId> = members
+            .iter()
+            .filter(|user| **user != command.sender)
+            .collect();
         others.sort();
         others.dedup();
-        all.extend(others.into_iter().map(|u| Member { user_id: u.clone(), role: others_role }));
+        all.extend(others.into_iter().map(|u| Member {
+            user_id: u.clone(),
+            role: others_role,
+        }));
         if *kind == Kind::Direct && all.len() != 2 {
             return Err(Code::Invalid);
         }
@@ -152,7 +176,12 @@ impl Conversation {
     pub(crate) fn decide(&self, command: &Command) -> Result<Event, Code> {
         let role = *self.members.get(&command.sender).ok_or(Code::NotAMember)?;
         match &command.body {
-            CommandBody::Send { content, reply_to, thread, forwarded_from } => {
+            CommandBody::Send {
+                content,
+                reply_to,
+                thread,
+                forwarded_from,
+            } => {
                 self.check_may_post(role)?;
                 Ok(Event::MessageSent {
                     message_id: command.key().message_id(),
@@ -163,9 +192,9 @@ impl Conversation {
                     forwarded_from: forwarded_from.clone(),
                 })
             }
-            CommandBody::Update(update) => {
-                self.decide_update(role, &command.sender, update).map(Event::ConversationUpdated)
-            }
+            CommandBody::Update(update) => self
+                .decide_update(role, &command.sender, update)
+                .map(Event::ConversationUpdated),
             CommandBody::Create { .. }
             | CommandBody::Edit { .. }
             | CommandBody::Delete { .. }
@@ -184,12 +213,7 @@ impl Conversation {
         Ok(())
     }
 
-    fn decide_update(
-        &self,
-        role: Role,
-        sender: &UserId,
-        update: &Update,
-    ) -> Result<Change, Code> {
+    fn decide_update(&self, role: Role, sender: &UserId, update: &Update) -> Result<Change, Code> {
         let fixed_members = self.kind == Kind::Direct;
         match update {
             Update::AddMembers(users) => {
@@ -199,8 +223,11 @@ impl Conversation {
                     Kind::Channel => role >= Role::Admin,
                 };
                 require(allowed)?;
-                let mut added: Vec<UserId> =
-                    users.iter().filter(|u| !self.members.contains_key(*u)).cloned().collect();
+                let mut added: Vec<UserId> = users
+                    .iter()
+                    .filter(|u| !self.members.contains_key(*u))
+                    .cloned()
+                    .collect();
                 added.sort();
                 added.dedup();
                 if self.members.len() + added.len() > self.kind.max_members() {
@@ -210,8 +237,11 @@ impl Conversation {
             }
             Update::RemoveMembers(users) => {
                 require(!fixed_members && role >= Role::Admin)?;
-                let mut removed: Vec<UserId> =
-                    users.iter().filter(|u| self.members.contains_key(*u)).cloned().collect();
+                let mut removed: Vec<UserId> = users
+                    .iter()
+                    .filter(|u| self.members.contains_key(*u))
+                    .cloned()
+                    .collect();
                 removed.sort();
                 removed.dedup();
                 let others_above = removed
@@ -226,16 +256,24 @@ impl Conversation {
                 require(!fixed_members && role >= Role::Admin)?;
                 Ok(Change::Rename(title.clone()))
             }
-            Update::SetRole { user_id, role: wanted } => {
+            Update::SetRole {
+                user_id,
+                role: wanted,
+            } => {
                 require(!fixed_members && role >= Role::Admin)?;
                 let current = *self.members.get(user_id).ok_or(Code::NotFound)?;
                 let among_members = current == Role::Member && *wanted == Role::Member;
                 require(role == Role::Owner || among_members)?;
                 let steps_down = current == Role::Owner && *wanted != Role::Owner;
-                let another_owner =
-                    self.members.iter().any(|(u, r)| u != user_id && *r == Role::Owner);
+                let another_owner = self
+                    .members
+                    .iter()
+                    .any(|(u, r)| u != user_id && *r == Role::Owner);
                 require(!steps_down || another_owner)?;
-                Ok(Change::SetRole { user_id: user_id.clone(), role: *wanted })
+                Ok(Change::SetRole {
+                    user_id: user_id.clone(),
+                    role: *wanted,
+                })
             }
             Update::Leave => {
                 require(!fixed_members)?;
@@ -259,13 +297,24 @@ impl Conversation {
     /// The rule of the last owner: as long as anybody is left, an owner is.
     /// The last member of all may go, and leaves nobody behind.
     fn stays_owned(&self, goes: impl Fn(&UserId) -> bool) -> bool {
-        let mut left = self.members.iter().filter(|(user, _)| !goes(user)).peekable();
+        let mut left = self
+            .members
+            .iter()
+            .filter(|(user, _)| !goes(user))
+            .peekable();
         left.peek().is_none() || left.any(|(_, role)| *role == Role::Owner)
     }
 
     /// The conversation right after its first event.
     pub(crate) fn born(tenant: &Tenant, change: &Change) -> Option<Self> {
-        let Change::Create { kind, title, members } = change else { return None };
+        let Change::Create {
+            kind,
+            title,
+            members,
+        } = change
+        else {
+            return None;
+        };
         Some(Self {
             tenant: tenant.clone(),
             kind: *kind,
@@ -273,7 +322,10 @@ impl Conversation {
             closed: false,
             last_seq: 1,
             last_no: 0,
-            members: members.iter().map(|m| (m.user_id.clone(), m.role)).collect(),
+            members: members
+                .iter()
+                .map(|m| (m.user_id.clone(), m.role))
+                .collect(),
         })
     }
 
@@ -293,9 +345,18 @@ impl Conversation {
 }
 
 pub(crate) fn member_hash(id: ConversationId, user: &UserId, role: Role) -> ItemHash {
-    ItemHash::of(&[b"member", id.0.as_bytes(), user.as_str().as_bytes(), role.as_str().as_bytes()])
+    ItemHash::of(&[
+        b"member",
+        id.0.as_bytes(),
+        user.as_str().as_bytes(),
+        role.as_str().as_bytes(),
+    ])
 }
 
 fn require(allowed: bool) -> Result<(), Code> {
-    if allowed { Ok(()) } else { Err(Code::Forbidden) }
+    if allowed {
+        Ok(())
+    } else {
+        Err(Code::Forbidden)
+    }
 }

@@ -26,7 +26,12 @@ impl Decision {
     /// What makes the command the same command when it comes again.
     #[must_use]
     pub fn key(&self) -> CommandKey {
-        CommandKey::of(&self.tenant, self.conversation_id, &self.sender, &self.temp_id)
+        CommandKey::of(
+            &self.tenant,
+            self.conversation_id,
+            &self.sender,
+            &self.temp_id,
+        )
     }
 
     /// The event's place in its conversation, if it is an event.

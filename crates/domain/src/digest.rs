@@ -12,7 +12,10 @@ impl Digest {
     /// Reads back what [`fmt::Display`] wrote: 16 hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok()).flatten().map(Self)
+        (text.len() == 16)
+            .then(|| u64::from_str_radix(text, 16).ok())
+            .flatten()
+            .map(Self)
     }
 
     pub(crate) fn add(&mut self, item: ItemHash) {

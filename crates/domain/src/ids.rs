@@ -18,7 +18,10 @@ fn check_name(field: &'static str, text: &str) -> Result<(), InputError> {
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.:@-".contains(&b);
     if !text.bytes().all(allowed) {
-        return Err(InputError::invalid(field, "may only hold A-Z a-z 0-9 _ . : @ -"));
+        return Err(InputError::invalid(
+            field,
+            "may only hold A-Z a-z 0-9 _ . : @ -",
+        ));
     }
     Ok(())
 }
@@ -111,10 +114,16 @@ impl TempId {
 
     fn checked(text: &str, max: usize) -> Result<Self, InputError> {
         if text.is_empty() || text.len() > max {
-            return Err(InputError::invalid("temp_id", format!("must be 1 to {max} characters")));
+            return Err(InputError::invalid(
+                "temp_id",
+                format!("must be 1 to {max} characters"),
+            ));
         }
         if !text.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
-            return Err(InputError::invalid("temp_id", "may only hold printable ASCII"));
+            return Err(InputError::invalid(
+                "temp_id",
+                "may only hold printable ASCII",
+            ));
         }
         Ok(Self(text.into()))
     }
@@ -165,20 +174,36 @@ impl ConversationId {
     /// # Errors
     /// Code `invalid`, naming `field`, where the text is no UUID.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, InputError> {
-        Uuid::try_parse(text).map(Self).map_err(|_| InputError::invalid(field, "is not a UUID"))
+        Uuid::try_parse(text)
+            .map(Self)
+            .map_err(|_| InputError::invalid(field, "is not a UUID"))
     }
 
     /// The id of a group or channel: UUIDv5 of tenant, creator and `temp_id`.
     #[must_use]
     pub fn of_created(tenant: &Tenant, creator: &UserId, temp_id: &TempId) -> Self {
-        Self(derive(&["conversation", tenant.as_str(), creator.as_str(), temp_id.as_str()]))
+        Self(derive(&[
+            "conversation",
+            tenant.as_str(),
+            creator.as_str(),
+            temp_id.as_str(),
+        ]))
     }
 
     /// The id of the direct conversation of two users, the same whoever asks.
     #[must_use]
     pub fn of_direct(tenant: &Tenant, one: &UserId, other: &UserId) -> Self {
-        let (first, second) = if one <= other { (one, other) } else { (other, one) };
-        Self(derive(&["direct", tenant.as_str(), first.as_str(), second.as_str()]))
+        let (first, second) = if one <= other {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        Self(derive(&[
+            "direct",
+            tenant.as_str(),
+            first.as_str(),
+            second.as_str(),
+        ]))
     }
 }
 
@@ -188,7 +213,9 @@ impl MessageId {
     /// # Errors
     /// Code `invalid`, naming `field`, where the text is no UUID.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, InputError> {
-        Uuid::try_parse(text).map(Self).map_err(|_| InputError::invalid(field, "is not a UUID"))
+        Uuid::try_parse(text)
+            .map(Self)
+            .map_err(|_| InputError::invalid(field, "is not a UUID"))
     }
 }
 

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::conversation::member_hash;
 use crate::{
-    Change, Code, Command, CommandBody, CommandKey, Conversation, ConversationId, Decision,
-    Digest, Event, First, FirstOutcome, Kind, Outcome, Role, Tenant, Timestamp, UserId, Window,
+    Change, Code, Command, CommandBody, CommandKey, Conversation, ConversationId, Decision, Digest,
+    Event, First, FirstOutcome, Kind, Outcome, Role, Tenant, Timestamp, UserId, Window,
 };
 
 /// A sequencer's state of one partition: a fold of its valid decisions.
@@ -78,14 +78,38 @@ impl Partition {
         let mut remembered = Vec::new();
         for piece in pieces {
             match piece {
-                Snapshot::Head { conversation_id, tenant, kind, title, closed, last_seq, last_no } => {
+                Snapshot::Head {
+                    conversation_id,
+                    tenant,
+                    kind,
+                    title,
+                    closed,
+                    last_seq,
+                    last_no,
+                } => {
                     let members = BTreeMap::new();
-                    let conversation =
-                        Conversation { tenant, kind, title, closed, last_seq, last_no, members };
-                    partition.conversations.insert(conversation_id, conversation);
+                    let conversation = Conversation {
+                        tenant,
+                        kind,
+                        title,
+                        closed,
+                        last_seq,
+                        last_no,
+                        members,
+                    };
+                    partition
+                        .conversations
+                        .insert(conversation_id, conversation);
                 }
-                Snapshot::Member { conversation_id, user_id, role: Some(role) } => {
-                    members.entry(conversation_id).or_default().insert(user_id, role);
+                Snapshot::Member {
+                    conversation_id,
+                    user_id,
+                    role: Some(role),
+                } => {
+                    members
+                        .entry(conversation_id)
+                        .or_default()
+                        .insert(user_id, role);
                 }
                 Snapshot::Member { role: None, .. } => {}
                 Snapshot::Window(entries) => remembered.extend(entries),
@@ -116,12 +140,12 @@ impl Partition {
             temp_id: command.temp_id.clone(),
             message_id: command.message_id(),
             at: now,
-            outcome: self.outcome(command),
+            outcome: self.outcome(command, now),
         }
     }
 
-    fn outcome(&self, command: &Command) -> Outcome {
-        if let Some(first) = self.window.get(command.key()) {
+    fn outcome(&self, command: &Command, now: Timestamp) -> Outcome {
+        if let Some(first) = self.window.get(command.key(), now) {
             return Outcome::Duplicate(first);
         }
         let conversation = self
@@ -132,9 +156,9 @@ impl Partition {
             (Some(conversation), CommandBody::Create { .. }) => {
                 return Self::created_before(conversation, &command.sender);
             }
-            (Some(conversation), _) => {
-                conversation.decide(command).map(|event| (conversation.last_seq + 1, event))
-            }
+            (Some(conversation), _) => conversation
+                .decide(command)
+                .map(|event| (conversation.last_seq + 1, event)),
             // Another tenant's, or of none: alike to whoever asks.
             (None, _) if self.conversations.contains_key(&command.conversation_id) => {
                 Err(Code::NotFound)
@@ -155,7 +179,10 @@ impl Partition {
             return Outcome::Rejected(Code::NotAMember);
         }
         let outcome = FirstOutcome::Accepted { seq: 1, no: None };
-        Outcome::Duplicate(First { outcome, at: Timestamp::default() })
+        Outcome::Duplicate(First {
+            outcome,
+            at: Timestamp::default(),
+        })
     }
 
     /// Folds a valid decision. One that is already in changes nothing.
@@ -164,14 +191,22 @@ impl Partition {
         let first = match &decision.outcome {
             Outcome::Accepted { seq, event } => {
                 self.apply_event(decision, *seq, event);
-                FirstOutcome::Accepted { seq: *seq, no: event.no() }
+                FirstOutcome::Accepted {
+                    seq: *seq,
+                    no: event.no(),
+                }
             }
             Outcome::Rejected(code) => FirstOutcome::Rejected(*code),
             Outcome::Duplicate(_) => return,
         };
-        let before = self.window.len();
-        self.window.insert(decision.key(), First { outcome: first, at: decision.at });
-        self.unsaved.decided += self.window.len() - before;
+        let is_new = self.window.insert(
+            decision.key(),
+            First {
+                outcome: first,
+                at: decision.at,
+            },
+        );
+        self.unsaved.decided += usize::from(is_new);
     }
 
     fn apply_event(&mut self, decision: &Decision, seq: u64, event: &Event) {
@@ -242,7 +277,11 @@ impl Partition {
                 .conversations
                 .get(&conversation_id)
                 .and_then(|conversation| conversation.members.get(&user_id).copied());
-            pieces.push(Snapshot::Member { conversation_id, user_id, role });
+            pieces.push(Snapshot::Member {
+                conversation_id,
+                user_id,
+                role,
+            });
         }
         for conversation_id in unsaved.heads {
             if let Some(conversation) = self.conversations.get(&conversation_id) {
@@ -258,7 +297,11 @@ impl Partition {
             }
         }
         let decided: Vec<_> = self.window.last(unsaved.decided).collect();
-        pieces.extend(decided.chunks(window_chunk.max(1)).map(|c| Snapshot::Window(c.to_vec())));
+        pieces.extend(
+            decided
+                .chunks(window_chunk.max(1))
+                .map(|c| Snapshot::Window(c.to_vec())),
+        );
         pieces
     }
 

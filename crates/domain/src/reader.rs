@@ -79,7 +79,11 @@ impl ReaderRule {
     /// Judges a decision.
     #[must_use]
     pub fn decision(&self, by: Ownership) -> Verdict {
-        if self.current == Some(by) { Verdict::Valid } else { Verdict::Void }
+        if self.current == Some(by) {
+            Verdict::Valid
+        } else {
+            Verdict::Void
+        }
     }
 
     /// The owner at this point of the log.

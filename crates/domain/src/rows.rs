@@ -139,7 +139,9 @@ impl Rows {
     /// The members whose rows an accepted decision changes.
     #[must_use]
     pub fn wanted(decision: &Decision) -> Vec<UserId> {
-        let Outcome::Accepted { event, .. } = &decision.outcome else { return Vec::new() };
+        let Outcome::Accepted { event, .. } = &decision.outcome else {
+            return Vec::new();
+        };
         match event {
             Event::MessageSent { .. } => vec![decision.sender.clone()],
             Event::ConversationUpdated(change) => match change {
@@ -200,8 +202,14 @@ impl Rows {
             temp_id: decision.temp_id.clone(),
             event: event.clone(),
         });
-        if let Event::MessageSent { message_id, no, content, reply_to, thread, forwarded_from } =
-            event
+        if let Event::MessageSent {
+            message_id,
+            no,
+            content,
+            reply_to,
+            thread,
+            forwarded_from,
+        } = event
         {
             self.messages.push(MessageRow {
                 message_id: *message_id,
@@ -222,7 +230,9 @@ impl Rows {
         match event {
             Event::MessageSent { no, .. } => {
                 let no = *no;
-                self.member(decision, seq, &decision.sender, |row| row.read_no = row.read_no.max(no));
+                self.member(decision, seq, &decision.sender, |row| {
+                    row.read_no = row.read_no.max(no);
+                });
             }
             Event::ConversationUpdated(change) => match change {
                 Change::Create { members, .. } => {
@@ -262,20 +272,24 @@ impl Rows {
     fn apply_to_conversation(&mut self, decision: &Decision, seq: u64, event: &Event) -> u64 {
         let id = decision.conversation_id;
         if let Event::ConversationUpdated(Change::Create { kind, title, .. }) = event {
-            self.conversations.entry(id).or_insert_with(|| ConversationRow {
-                conversation_id: id,
-                tenant: decision.tenant.clone(),
-                kind: *kind,
-                title: title.clone(),
-                closed: false,
-                created_at: decision.at,
-                last_at: decision.at,
-                last_seq: seq,
-                last_no: 0,
-                last_message_id: None,
-            });
+            self.conversations
+                .entry(id)
+                .or_insert_with(|| ConversationRow {
+                    conversation_id: id,
+                    tenant: decision.tenant.clone(),
+                    kind: *kind,
+                    title: title.clone(),
+                    closed: false,
+                    created_at: decision.at,
+                    last_at: decision.at,
+                    last_seq: seq,
+                    last_no: 0,
+                    last_message_id: None,
+                });
         }
-        let Some(row) = self.conversations.get_mut(&id) else { return 0 };
+        let Some(row) = self.conversations.get_mut(&id) else {
+            return 0;
+        };
         if seq <= row.last_seq {
             return row.last_no;
         }

@@ -14,18 +14,32 @@ pub struct Window {
 }
 
 impl Window {
-    /// The first decision of this command, if it is remembered.
+    /// The first decision of this command, if it was made in the ten minutes
+    /// before `now`. One that is older and still held, as nothing was decided
+    /// since or as a snapshot held it, is forgotten all the same: what is
+    /// decided must not depend on that.
     #[must_use]
-    pub fn get(&self, key: CommandKey) -> Option<First> {
-        self.first.get(&key).copied()
+    pub fn get(&self, key: CommandKey, now: Timestamp) -> Option<First> {
+        let oldest = now.minus_ms(DEDUPE_WINDOW_MS);
+        self.first
+            .get(&key)
+            .filter(|first| first.at >= oldest)
+            .copied()
     }
 
-    /// Remembers a first decision. A second one of the same command is ignored.
-    pub fn insert(&mut self, key: CommandKey, first: First) {
-        if let std::collections::hash_map::Entry::Vacant(slot) = self.first.entry(key) {
-            slot.insert(first);
+    /// Remembers a first decision; says whether it was new. A second one of
+    /// the same command is ignored, unless the one before is forgotten by then.
+    pub fn insert(&mut self, key: CommandKey, first: First) -> bool {
+        let forgotten_by_then = first.at.minus_ms(DEDUPE_WINDOW_MS);
+        let is_new = self
+            .first
+            .get(&key)
+            .is_none_or(|known| known.at < forgotten_by_then);
+        if is_new {
+            self.first.insert(key, first);
             self.order.push_back(key);
         }
+        is_new
     }
 
     /// Forgets what was decided more than ten minutes before `now`.
@@ -57,6 +71,9 @@ impl Window {
     /// The last `count` remembered, oldest first.
     pub(crate) fn last(&self, count: usize) -> impl Iterator<Item = (CommandKey, First)> + '_ {
         let skipped = self.order.len().saturating_sub(count);
-        self.order.iter().skip(skipped).filter_map(|key| Some((*key, *self.first.get(key)?)))
+        self.order
+            .iter()
+            .skip(skipped)
+            .filter_map(|key| Some((*key, *self.first.get(key)?)))
     }
 }
