@@ -70,6 +70,10 @@ pub struct Marked {
 
 /// A decision's record, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are decisions; boxing them costs more"
+)]
 pub enum DeliveredBody {
     /// A decision.
     Decision(Decision),

@@ -173,7 +173,7 @@ impl HeaderWriter {
 
     pub(crate) fn display(&mut self, name: &'static str, value: impl fmt::Display) {
         self.part(name, |text| {
-            write!(text, "{value}").expect("a String takes any text")
+            write!(text, "{value}").expect("a String takes any text");
         });
     }
 

@@ -6,6 +6,8 @@
 //! `TIDINGS_WRITE_GOLDEN=1 cargo test -p tidings-wire --test golden` adds those
 //! of that version.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod values;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! Whatever is written is read back, and nothing else is read.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod values;
 
 use bytes::Bytes;

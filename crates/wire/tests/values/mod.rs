@@ -1,6 +1,7 @@
 //! Values of everything that is written to the log: fixed samples that use
 //! each nullable part, and strategies that draw random ones.
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use proptest::collection::vec;
 use proptest::option;
