@@ -29,8 +29,13 @@ fn another_partition_count_is_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     drop(open(dir.path()));
     let database = Database::open(dir.path()).expect("opens");
-    let refused = EmbeddedLog::open(database, PARTITIONS + 1).err().expect("is refused");
-    assert!(refused.to_string().contains("made with 12 partitions"), "{refused}");
+    let refused = EmbeddedLog::open(database, PARTITIONS + 1)
+        .err()
+        .expect("is refused");
+    assert!(
+        refused.to_string().contains("made with 12 partitions"),
+        "{refused}"
+    );
     assert_eq!(open(dir.path()).partitions(), PARTITIONS);
 }
 
@@ -50,7 +55,10 @@ fn a_second_writer_is_refused_and_a_reader_is_not() {
     let log = open(dir.path());
     let refused = Database::open(dir.path()).expect_err("is in use");
     let pid = std::process::id().to_string();
-    assert!(matches!(&refused, Error::Fatal(why) if why.contains(&pid)), "{refused}");
+    assert!(
+        matches!(&refused, Error::Fatal(why) if why.contains(&pid)),
+        "{refused}"
+    );
 
     let topic = Topic::MessageDelivered;
     append_numbered(&log, topic, 3, 0..10);
@@ -60,9 +68,15 @@ fn a_second_writer_is_refused_and_a_reader_is_not() {
     assert_eq!(reader.watermarks(topic, 3), Ok((0, 10)));
     assert_eq!(reader.offset_at(topic, 3, 1_700_000_000_004), Ok(4));
     let mut follower = reader.follow(&[(topic, 3, 4)]).expect("follows");
-    assert_eq!(numbers(&collect(&mut *follower, 6)), (4..10).collect::<Vec<_>>());
+    assert_eq!(
+        numbers(&collect(&mut *follower, 6)),
+        (4..10).collect::<Vec<_>>()
+    );
     append_numbered(&log, topic, 3, 10..20);
-    assert_eq!(numbers(&collect(&mut *follower, 10)), (10..20).collect::<Vec<_>>());
+    assert_eq!(
+        numbers(&collect(&mut *follower, 10)),
+        (10..20).collect::<Vec<_>>()
+    );
 }
 
 /// A closed log can be read while nobody writes.
@@ -107,13 +121,17 @@ fn the_last_handle_may_go_with_an_append() {
 fn closing_finishes_what_waits() {
     let dir = tempfile::tempdir().expect("a folder");
     let log = open(dir.path());
-    let ends: Vec<_> =
-        (0..5_000).map(|n| start_append(&log, Topic::MessageSent, 0, record(n))).collect();
+    let ends: Vec<_> = (0..5_000)
+        .map(|n| start_append(&log, Topic::MessageSent, 0, record(n)))
+        .collect();
     drop(log);
     for (n, end) in (0..).zip(ends) {
         assert_eq!(end.try_recv().expect("has ended"), Ok(n));
     }
-    assert_eq!(open(dir.path()).watermarks(Topic::MessageSent, 0), Ok((0, 5_000)));
+    assert_eq!(
+        open(dir.path()).watermarks(Topic::MessageSent, 0),
+        Ok((0, 5_000))
+    );
 }
 
 /// None of a producer's records follows one that failed, until it has given up
@@ -132,7 +150,10 @@ fn a_sequencer_appends_nothing_after_a_failure() {
     sequencer.produce(topic, 0, large, 1);
     sequencer.produce(topic, 0, record(2), 2);
     sequencer.produce(topic, 1, record(3), 3);
-    assert_eq!(ends(&mut *sequencer, 4), [(0, true), (1, false), (2, false), (3, true)]);
+    assert_eq!(
+        ends(&mut *sequencer, 4),
+        [(0, true), (1, false), (2, false), (3, true)]
+    );
     sequencer.produce(topic, 0, record(4), 4);
     assert_eq!(ends(&mut *sequencer, 1), [(4, false)]);
     sequencer.stop(0).expect("stops");
@@ -145,7 +166,9 @@ fn ends(sequencer: &mut dyn tidings_log::SequencerLog, count: usize) -> Vec<(u64
     let mut ends = Vec::new();
     let mut events = Vec::new();
     while ends.len() < count {
-        sequencer.poll(10, Duration::from_secs(1), &mut events).expect("polls");
+        sequencer
+            .poll(10, Duration::from_secs(1), &mut events)
+            .expect("polls");
         for event in events.drain(..) {
             if let SequencerEvent::Produced { token, result, .. } = event {
                 ends.push((token, result.is_ok()));

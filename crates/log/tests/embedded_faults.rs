@@ -33,11 +33,7 @@ fn record(n: i64, bytes: usize) -> Record {
     }
 }
 
-fn append(
-    log: &EmbeddedLog,
-    partition: i32,
-    record: Record,
-) -> Receiver<Result<i64, AppendError>> {
+fn append(log: &EmbeddedLog, partition: i32, record: Record) -> Receiver<Result<i64, AppendError>> {
     let (done, ended) = bounded(1);
     let done = Box::new(move |result| done.send(result).expect("the test waits"));
     log.append(TOPIC, partition, record, done);
@@ -60,15 +56,22 @@ fn check(log: &EmbeddedLog, acknowledged: &BTreeMap<(i32, i64), i64>) {
             Ok(())
         })
         .expect("reads");
-        let last = acknowledged.range((partition, 0)..(partition + 1, 0)).next_back();
-        assert!(last.is_none_or(|((_, offset), _)| *offset < high), "an acknowledged one is lost");
+        let last = acknowledged
+            .range((partition, 0)..(partition + 1, 0))
+            .next_back();
+        assert!(
+            last.is_none_or(|((_, offset), _)| *offset < high),
+            "an acknowledged one is lost"
+        );
     }
 }
 
 /// Not a test of its own: what the killed process does, told by the variable.
 #[test]
 fn child_appends_until_killed() {
-    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
+    let Some(dir) = std::env::var_os(CHILD_DIR) else {
+        return;
+    };
     let log = open(Path::new(&dir));
     for n in 0.. {
         let ends: Vec<_> = (0..64)
@@ -79,7 +82,9 @@ fn child_appends_until_killed() {
             let offset = end.recv().expect("ends").expect("appends");
             lines += &format!("ack {partition} {offset} {n}\n");
         }
-        std::io::stdout().write_all(lines.as_bytes()).expect("the parent reads");
+        std::io::stdout()
+            .write_all(lines.as_bytes())
+            .expect("the parent reads");
     }
 }
 
@@ -117,7 +122,11 @@ fn a_kill_loses_nothing_acknowledged() {
 fn parse_ack(line: &str) -> Option<(i32, i64, i64)> {
     let mut parts = line.strip_suffix('\n')?.strip_prefix("ack ")?.split(' ');
     let mut next = || parts.next();
-    Some((next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?))
+    Some((
+        next()?.parse().ok()?,
+        next()?.parse().ok()?,
+        next()?.parse().ok()?,
+    ))
 }
 
 /// A group that fails takes no offset, and the next one goes on.
@@ -132,10 +141,11 @@ fn a_failed_group_leaves_no_gap() {
     for round in 0..20 {
         // No page more than there are: as a full disk, until the connection
         // is opened anew after the failure.
-        let full = |c: &rusqlite::Connection| {
-            c.query_row("PRAGMA max_page_count = 1", [], |_| Ok(()))
-        };
-        database.write(Priority::View, full).expect("limits the file");
+        let full =
+            |c: &rusqlite::Connection| c.query_row("PRAGMA max_page_count = 1", [], |_| Ok(()));
+        database
+            .write(Priority::View, full)
+            .expect("limits the file");
         for n in round * 20..(round + 1) * 20 {
             match append(&log, 0, record(n, 3_000)).recv().expect("ends") {
                 Ok(offset) => drop(acknowledged.insert((0, offset), n)),
@@ -148,10 +158,14 @@ fn a_failed_group_leaves_no_gap() {
     // Whoever followed has seen exactly what was acknowledged.
     let mut seen = Vec::new();
     while seen.len() < acknowledged.len() {
-        follower.poll(1_000, std::time::Duration::from_secs(1), &mut seen).expect("polls");
+        follower
+            .poll(1_000, std::time::Duration::from_secs(1), &mut seen)
+            .expect("polls");
     }
-    let given: BTreeMap<_, _> =
-        seen.iter().map(|s| ((0, s.offset), s.record.timestamp.0)).collect();
+    let given: BTreeMap<_, _> = seen
+        .iter()
+        .map(|s| ((0, s.offset), s.record.timestamp.0))
+        .collect();
     assert_eq!(given, acknowledged);
     drop((follower, log, database));
     check(&open(dir.path()), &acknowledged);
@@ -194,7 +208,10 @@ fn a_full_disk_loses_nothing_acknowledged() {
         let mut failures = 0;
         for n in 0..count {
             let partition = n as i32 % PARTITIONS;
-            match append(&log, partition, record(n, 2_000)).recv().expect("ends") {
+            match append(&log, partition, record(n, 2_000))
+                .recv()
+                .expect("ends")
+            {
                 Ok(offset) => drop(acknowledged.insert((partition, offset), n)),
                 Err(AppendError::Unavailable(_)) => failures += 1,
                 Err(other) => panic!("{other}"),

@@ -15,8 +15,12 @@ use tidings_wire::{Headers, Record, Stored, Topic, names};
 
 const PARTITIONS: i32 = 2;
 const TOPICS: [Topic; 2] = [Topic::MessageSent, Topic::MessageDelivered];
-const ALL: [(Topic, i32); 4] =
-    [(TOPICS[0], 0), (TOPICS[0], 1), (TOPICS[1], 0), (TOPICS[1], 1)];
+const ALL: [(Topic, i32); 4] = [
+    (TOPICS[0], 0),
+    (TOPICS[0], 1),
+    (TOPICS[1], 0),
+    (TOPICS[1], 1),
+];
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -40,7 +44,12 @@ fn any_record() -> impl Strategy<Value = Record> {
         if let Some(header) = header {
             headers.push(names::CE_ID, header);
         }
-        Record { key, value, headers, timestamp: Timestamp(i64::from(at)) }
+        Record {
+            key,
+            value,
+            headers,
+            timestamp: Timestamp(i64::from(at)),
+        }
     })
 }
 
@@ -77,8 +86,11 @@ impl Pair<'_> {
     }
 
     fn follow(&mut self) {
-        let starts: Vec<_> =
-            ALL.iter().zip(self.next).map(|(&(topic, p), from)| (topic, p, from)).collect();
+        let starts: Vec<_> = ALL
+            .iter()
+            .zip(self.next)
+            .map(|(&(topic, p), from)| (topic, p, from))
+            .collect();
         self.follower = Some(self.log().follow(&starts).expect("follows"));
     }
 
@@ -100,11 +112,28 @@ impl Pair<'_> {
     fn poll(&mut self, max: usize) {
         let mut stored = Vec::new();
         let follower = self.follower.as_mut().expect("follows");
-        follower.poll(max, Duration::ZERO, &mut stored).expect("polls");
-        let left: i64 = self.model.iter().zip(self.next).map(|(m, n)| m.len() as i64 - n).sum();
+        follower
+            .poll(max, Duration::ZERO, &mut stored)
+            .expect("polls");
+        let left: i64 = self
+            .model
+            .iter()
+            .zip(self.next)
+            .map(|(m, n)| m.len() as i64 - n)
+            .sum();
         assert_eq!(stored.len() as i64, left.min(max as i64));
-        let places: HashMap<_, _> = ALL.iter().enumerate().map(|(at, place)| (*place, at)).collect();
-        for Stored { topic, partition, offset, record } in stored {
+        let places: HashMap<_, _> = ALL
+            .iter()
+            .enumerate()
+            .map(|(at, place)| (*place, at))
+            .collect();
+        for Stored {
+            topic,
+            partition,
+            offset,
+            record,
+        } in stored
+        {
             let at = places[&(topic, partition)];
             assert_eq!(offset, self.next[at]);
             assert_eq!(record, self.model[at][offset as usize]);

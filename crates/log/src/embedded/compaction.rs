@@ -60,7 +60,9 @@ pub(super) fn run(round: &Round<'_>) -> Result<i64, Ended> {
 /// Compacts one partition if at least `min_new` records are new.
 pub(super) fn compact(round: &Round<'_>, partition: i32, min_new: i64) -> Result<i64, Ended> {
     let store = round.store;
-    let slot = store.layout.expect_slot(Topic::ConversationState, partition)?;
+    let slot = store
+        .layout
+        .expect_slot(Topic::ConversationState, partition)?;
     let before = last_pass(round, partition)?;
     let end = store.end(slot)?;
     if end - before.upto < min_new.max(before.kept) {
@@ -110,7 +112,12 @@ fn last_pass(round: &Round<'_>, partition: i32) -> Result<Compacted, LogError> {
     let row = round.store.database.read(|connection| {
         connection
             .prepare_cached("SELECT upto, kept FROM log_compacted WHERE partition = ?1")?
-            .query_row([partition], |row| Ok(Compacted { upto: row.get(0)?, kept: row.get(1)? }))
+            .query_row([partition], |row| {
+                Ok(Compacted {
+                    upto: row.get(0)?,
+                    kept: row.get(1)?,
+                })
+            })
             .optional()
     });
     Ok(row.map_err(log_error)?.unwrap_or_default())
@@ -153,7 +160,10 @@ fn rows(round: &Round<'_>, slot: Slot, from: i64, to: i64) -> Result<(Vec<Row>, 
         let rows = select.query_map((from, to, READ_AT_ONCE), |row| {
             Ok(Row {
                 offset: row.get(0)?,
-                key: row.get_ref(1)?.as_blob_or_null()?.map(Bytes::copy_from_slice),
+                key: row
+                    .get_ref(1)?
+                    .as_blob_or_null()?
+                    .map(Bytes::copy_from_slice),
                 is_tombstone: row.get(2)?,
                 timestamp_ms: row.get(3)?,
             })
@@ -172,9 +182,14 @@ fn delete(round: &Round<'_>, slot: Slot, offsets: Vec<i64>) -> Result<(), Ended>
     if offsets.is_empty() {
         return Ok(());
     }
-    let delete = format!("DELETE FROM {} WHERE offset = ?1", round.store.layout.table(slot));
+    let delete = format!(
+        "DELETE FROM {} WHERE offset = ?1",
+        round.store.layout.table(slot)
+    );
     round.write(move |connection| {
         let mut delete = connection.prepare_cached(&delete)?;
-        offsets.iter().try_for_each(|offset| delete.execute([offset]).map(drop))
+        offsets
+            .iter()
+            .try_for_each(|offset| delete.execute([offset]).map(drop))
     })
 }

@@ -13,7 +13,11 @@ pub(super) const MAX_RECORD_BYTES: usize = 1_048_588;
 
 /// The bytes that a record counts for, in limits of size and of memory.
 pub(super) fn size(record: &Record) -> usize {
-    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+    let headers: usize = record
+        .headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 4)
+        .sum();
     let field = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
     field(&record.key) + field(&record.value) + headers + RECORD_OVERHEAD
 }

@@ -27,7 +27,10 @@ pub(super) struct Cursors {
 /// Where it is learned that there is more.
 enum Source {
     /// This process writes the log: its memory.
-    Tail { shared: Arc<Shared>, signal: Arc<Signal> },
+    Tail {
+        shared: Arc<Shared>,
+        signal: Arc<Signal>,
+    },
     /// Another process does: the file.
     File,
 }
@@ -54,7 +57,13 @@ impl Cursors {
     }
 
     fn new(store: Store, source: Source) -> Self {
-        Self { store, source, cursors: Vec::new(), turn: 0, recent: Vec::new() }
+        Self {
+            store,
+            source,
+            cursors: Vec::new(),
+            turn: 0,
+            recent: Vec::new(),
+        }
     }
 
     /// Follows a partition from an offset on, in place of where it stood.
@@ -66,7 +75,11 @@ impl Cursors {
     ) -> Result<(), LogError> {
         let slot = self.store.layout.expect_slot(topic, partition)?;
         self.cursors.retain(|cursor| cursor.slot != slot);
-        self.cursors.push(Cursor { slot, next: from.max(0), end: 0 });
+        self.cursors.push(Cursor {
+            slot,
+            next: from.max(0),
+            end: 0,
+        });
         Ok(())
     }
 
@@ -83,7 +96,11 @@ impl Cursors {
         self.look()?;
         loop {
             let room = max.saturating_sub(into.len() - given);
-            let ready = self.cursors.iter().filter(|cursor| cursor.next < cursor.end).count();
+            let ready = self
+                .cursors
+                .iter()
+                .filter(|cursor| cursor.next < cursor.end)
+                .count();
             if room == 0 || ready == 0 {
                 return Ok(());
             }
@@ -149,7 +166,12 @@ impl Cursors {
                 let (topic, partition) = self.store.layout.of(slot);
                 for (offset, record) in (next..).zip(self.recent.drain(..)) {
                     let record = Record::clone(&record);
-                    into.push(Stored { topic, partition, offset, record });
+                    into.push(Stored {
+                        topic,
+                        partition,
+                        offset,
+                        record,
+                    });
                     self.cursors[at].next = offset + 1;
                 }
                 return Ok(());

@@ -42,7 +42,9 @@ impl Layout {
     pub(super) fn expect_slot(self, topic: Topic, partition: i32) -> Result<Slot, LogError> {
         self.slot(topic, partition).ok_or_else(|| {
             let count = self.partitions;
-            LogError::Fatal(format!("{topic} has {count} partitions, and no {partition}"))
+            LogError::Fatal(format!(
+                "{topic} has {count} partitions, and no {partition}"
+            ))
         })
     }
 
@@ -112,8 +114,10 @@ impl Layout {
         if stored.is_some_and(|stored| stored != self.partitions) {
             return Ok(());
         }
-        connection
-            .execute("INSERT OR IGNORE INTO log_layout VALUES (1, ?1)", [self.partitions])?;
+        connection.execute(
+            "INSERT OR IGNORE INTO log_layout VALUES (1, ?1)",
+            [self.partitions],
+        )?;
         for slot in self.slots() {
             let table = self.table(slot);
             connection.execute_batch(&format!(
@@ -128,10 +132,16 @@ impl Layout {
 
 fn stored_partitions(connection: &Connection) -> rusqlite::Result<Option<i32>> {
     let made = connection
-        .query_row("SELECT 1 FROM sqlite_schema WHERE name = 'log_layout'", [], |_| Ok(()))
+        .query_row(
+            "SELECT 1 FROM sqlite_schema WHERE name = 'log_layout'",
+            [],
+            |_| Ok(()),
+        )
         .optional()?;
     if made.is_none() {
         return Ok(None);
     }
-    connection.query_row("SELECT partitions FROM log_layout", [], |row| row.get(0)).optional()
+    connection
+        .query_row("SELECT partitions FROM log_layout", [], |row| row.get(0))
+        .optional()
 }

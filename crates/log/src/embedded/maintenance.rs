@@ -52,7 +52,10 @@ impl Maintenance {
             .name("log-maintenance".to_owned())
             .spawn(move || run(&store, &stopped))
             .map_err(|e| LogError::Fatal(format!("cannot start a thread: {e}")))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -70,7 +73,11 @@ impl Drop for Maintenance {
 fn run(store: &Store, stop: &Receiver<()>) {
     let mut looks = 0_u64;
     while stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-        let round = Round { store, now_ms: now_ms(), stop };
+        let round = Round {
+            store,
+            now_ms: now_ms(),
+            stop,
+        };
         let mut ended = compaction::run(&round);
         if ended.is_ok() && looks.is_multiple_of(LOOKS_A_RETENTION) {
             ended = retention::run(&round);
@@ -96,7 +103,9 @@ impl Round<'_> {
             // Who closes the log does not wait for the end.
             done.send(result).ok();
         });
-        self.store.database.submit(Priority::View, Box::new(job), done);
+        self.store
+            .database
+            .submit(Priority::View, Box::new(job), done);
         select! {
             recv(ended) -> result => match result {
                 Ok(result) => result.map_err(|error| Ended::Failed(log_error(error))),
@@ -109,7 +118,9 @@ impl Round<'_> {
 
 fn now_ms() -> i64 {
     // A clock before 1970 deletes nothing.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -137,7 +148,12 @@ mod tests {
             headers: Headers::default(),
             timestamp: Timestamp(timestamp_ms),
         };
-        log.append(topic, 0, record, Box::new(move |r| done.send(r).expect("waits")));
+        log.append(
+            topic,
+            0,
+            record,
+            Box::new(move |r| done.send(r).expect("waits")),
+        );
         ended.recv().expect("ends").expect("appends");
     }
 
@@ -159,7 +175,11 @@ mod tests {
 
     fn in_round<T>(log: &EmbeddedLog, f: impl FnOnce(&Round<'_>) -> T) -> T {
         let (_keep, stop) = bounded(0);
-        f(&Round { store: log.store(), now_ms: NOW_MS, stop: &stop })
+        f(&Round {
+            store: log.store(),
+            now_ms: NOW_MS,
+            stop: &stop,
+        })
     }
 
     #[test]
@@ -176,8 +196,14 @@ mod tests {
         append(&log, topic, "c", Some("1"), recent); // 4: superseded by 5
         append(&log, topic, "c", None, recent); // 5: deleted just now
         append(&log, topic, "d", Some("1"), recent); // 6
-        assert_eq!(in_round(&log, |r| compaction::compact(r, 0, 100)).expect("skips"), 0);
-        assert_eq!(in_round(&log, |r| compaction::compact(r, 0, 1)).expect("compacts"), 4);
+        assert_eq!(
+            in_round(&log, |r| compaction::compact(r, 0, 100)).expect("skips"),
+            0
+        );
+        assert_eq!(
+            in_round(&log, |r| compaction::compact(r, 0, 1)).expect("compacts"),
+            4
+        );
         drop(log);
 
         let log = opened(dir.path());
@@ -201,11 +227,29 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let log = opened(dir.path());
         for days in [9, 8, 8, 6, 1] {
-            append(&log, Topic::MessageSent, "k", Some("v"), NOW_MS - days * DAY_MS);
-            append(&log, Topic::MessageDelivered, "k", Some("v"), NOW_MS - days * DAY_MS);
+            append(
+                &log,
+                Topic::MessageSent,
+                "k",
+                Some("v"),
+                NOW_MS - days * DAY_MS,
+            );
+            append(
+                &log,
+                Topic::MessageDelivered,
+                "k",
+                Some("v"),
+                NOW_MS - days * DAY_MS,
+            );
         }
         for days in [90, 80] {
-            append(&log, Topic::DeadHistory, "k", Some("v"), NOW_MS - days * DAY_MS);
+            append(
+                &log,
+                Topic::DeadHistory,
+                "k",
+                Some("v"),
+                NOW_MS - days * DAY_MS,
+            );
         }
         assert_eq!(in_round(&log, retention::run).expect("deletes"), 3 + 1);
         drop(log);

@@ -31,12 +31,12 @@ use parking_lot::RwLock;
 use tidings_sqlite::Database;
 use tidings_wire::{Record, Topic};
 
-pub use self::read_only::ReadOnlyLog;
 use self::follower::{Cursors, EmbeddedFollower};
 use self::layout::Layout;
 use self::maintenance::Maintenance;
 use self::projection::EmbeddedProjection;
 use self::queue::{Append, Limit, Place};
+pub use self::read_only::ReadOnlyLog;
 use self::sequencer::EmbeddedSequencer;
 use self::signal::{Listeners, Signal};
 use self::store::Store;
@@ -84,7 +84,13 @@ impl EmbeddedLog {
         database.attach(Box::new(writer)).map_err(log_error)?;
         let store = Store { database, layout };
         let _maintenance = Maintenance::spawn(store.clone())?;
-        Ok(Self { inner: Arc::new(Inner { _maintenance, store, shared }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                _maintenance,
+                store,
+                shared,
+            }),
+        })
     }
 
     /// Opens the log of a database for reading, beside another process that

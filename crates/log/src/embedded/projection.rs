@@ -1,14 +1,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidings_sqlite::Priority;
 use tidings_wire::Topic;
 
 use super::EmbeddedLog;
 use super::follower::Cursors;
-use super::log_error;
 use super::signal::{Signal, Topics};
-use super::store::write_progress;
+use super::store::{note, write_progress};
 use crate::{Delivery, LogError, Mark, ProjectionSource};
 
 /// A projection's side: every partition is its own from the first poll on.
@@ -23,9 +21,16 @@ impl EmbeddedProjection {
     pub(super) fn new(log: EmbeddedLog, consumer: &str) -> Self {
         let signal = Arc::new(Signal::default());
         let shared = log.shared();
-        shared.listeners.add(Topics::of([Topic::MessageDelivered]), &signal);
+        shared
+            .listeners
+            .add(Topics::of([Topic::MessageDelivered]), &signal);
         let cursors = Cursors::of_tail(log.store().clone(), Arc::clone(shared), signal);
-        Self { log, consumer: consumer.to_owned(), cursors, assigned: false }
+        Self {
+            log,
+            consumer: consumer.to_owned(),
+            cursors,
+            assigned: false,
+        }
     }
 }
 
@@ -48,7 +53,8 @@ impl ProjectionSource for EmbeddedProjection {
 
     fn start(&mut self, positions: &[(i32, i64)]) -> Result<(), LogError> {
         for &(partition, from) in positions {
-            self.cursors.start(Topic::MessageDelivered, partition, from)?;
+            self.cursors
+                .start(Topic::MessageDelivered, partition, from)?;
         }
         Ok(())
     }
@@ -56,16 +62,13 @@ impl ProjectionSource for EmbeddedProjection {
     fn commit(&mut self, marks: &[(i32, Mark)]) -> Result<(), LogError> {
         let consumer = self.consumer.clone();
         let marks = marks.to_vec();
-        self.log
-            .store()
-            .database
-            .write(Priority::Log, move |connection| {
-                let topic = Topic::MessageDelivered.name();
-                for (partition, mark) in marks {
-                    write_progress(connection, &consumer, topic, partition, mark.offset)?;
-                }
-                Ok(())
-            })
-            .map_err(log_error)
+        note(&self.log.store().database, move |connection| {
+            let topic = Topic::MessageDelivered.name();
+            for (partition, mark) in marks {
+                write_progress(connection, &consumer, topic, partition, mark.offset)?;
+            }
+            Ok(())
+        });
+        Ok(())
     }
 }

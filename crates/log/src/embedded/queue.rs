@@ -29,7 +29,9 @@ pub(super) struct Fence {
 
 impl Default for Fence {
     fn default() -> Self {
-        Self { failed: AtomicU64::new(u64::MAX) }
+        Self {
+            failed: AtomicU64::new(u64::MAX),
+        }
     }
 }
 
@@ -61,12 +63,20 @@ pub(super) struct Place {
 impl Append {
     pub(super) fn new(slot: Slot, record: Record, done: AppendDone) -> Self {
         let size = encoding::size(&record);
-        Self { slot, record, size, done, place: None }
+        Self {
+            slot,
+            record,
+            size,
+            done,
+            place: None,
+        }
     }
 
     /// Has a record failed that its producer gave before?
     pub(super) fn is_fenced_off(&self) -> bool {
-        self.place.as_ref().is_some_and(|place| place.fence.stops(place.ordinal))
+        self.place
+            .as_ref()
+            .is_some_and(|place| place.fence.stops(place.ordinal))
     }
 
     /// Ends it without a place in the log.
@@ -87,15 +97,24 @@ pub(super) struct Limit {
 
 impl Limit {
     /// Of appends by anybody.
-    pub(super) const APPENDERS: Self = Self { records: 65_536, bytes: 32 << 20 };
+    pub(super) const APPENDERS: Self = Self {
+        records: 65_536,
+        bytes: 32 << 20,
+    };
     /// Of decisions: more, so that commands waiting to be written cannot keep
     /// out the decisions on those that are.
-    pub(super) const SEQUENCER: Self = Self { records: 131_072, bytes: 64 << 20 };
+    pub(super) const SEQUENCER: Self = Self {
+        records: 131_072,
+        bytes: 64 << 20,
+    };
 }
 
 /// How much one group carries, at most: so much that the commit costs little
 /// a record, and so little that nobody waits long for it.
-const GROUP: Limit = Limit { records: 4_096, bytes: 4 << 20 };
+const GROUP: Limit = Limit {
+    records: 4_096,
+    bytes: 4 << 20,
+};
 
 /// The records that wait for the writer thread, in the order given.
 #[derive(Default)]
@@ -129,7 +148,9 @@ impl Queue {
         let mut waiting = self.0.lock();
         let mut bytes = 0;
         while into.len() < GROUP.records && bytes < GROUP.bytes {
-            let Some(append) = waiting.appends.pop_front() else { break };
+            let Some(append) = waiting.appends.pop_front() else {
+                break;
+            };
             bytes += append.size;
             into.push(append);
         }

@@ -17,7 +17,9 @@ pub struct ReadOnlyLog {
 impl ReadOnlyLog {
     pub(super) fn open(database: Database) -> Result<Self, LogError> {
         let layout = Layout::read(&database)?;
-        Ok(Self { store: Store { database, layout } })
+        Ok(Self {
+            store: Store { database, layout },
+        })
     }
 }
 

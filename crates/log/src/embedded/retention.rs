@@ -40,7 +40,9 @@ pub(super) fn run(round: &Round<'_>) -> Result<i64, Ended> {
 
 fn delete_before(round: &Round<'_>, slot: Slot, oldest_ms: i64) -> Result<i64, Ended> {
     let store = round.store;
-    let Some(first) = store.first(slot)? else { return Ok(0) };
+    let Some(first) = store.first(slot)? else {
+        return Ok(0);
+    };
     // The last record stays: from it the next offset is known.
     let upto = store.offset_at(slot, oldest_ms)?.min(store.end(slot)? - 1);
     let mut at = first;

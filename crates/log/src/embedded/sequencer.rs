@@ -3,16 +3,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tidings_sqlite::{Database, Priority};
+use tidings_sqlite::Database;
 use tidings_wire::{Record, Stored, Topic};
 
 use super::EmbeddedLog;
 use super::follower::Cursors;
 use super::layout::Layout;
-use super::log_error;
 use super::queue::{Fence, Limit, Place};
 use super::signal::{Signal, Topics};
-use super::store::{write_mark, write_progress};
+use super::store::{note, write_mark, write_progress};
 use crate::{AppendDone, AppendError, LogError, Mark, SequencerEvent, SequencerLog};
 
 /// The name under which a sequencer's progress is noted.
@@ -56,7 +55,8 @@ impl EmbeddedSequencer {
         let signal = Arc::new(Signal::default());
         let shared = log.shared();
         shared.listeners.add(Topics::of(Topic::COMMANDS), &signal);
-        let cursors = Cursors::of_tail(log.store().clone(), Arc::clone(shared), Arc::clone(&signal));
+        let cursors =
+            Cursors::of_tail(log.store().clone(), Arc::clone(shared), Arc::clone(&signal));
         Self {
             log,
             cursors,
@@ -80,7 +80,9 @@ impl EmbeddedSequencer {
     fn take(&mut self, max: usize, into: &mut Vec<SequencerEvent>) -> Result<(), LogError> {
         if !self.assigned {
             self.assigned = true;
-            into.push(SequencerEvent::Assigned((0..self.layout().partitions()).collect()));
+            into.push(SequencerEvent::Assigned(
+                (0..self.layout().partitions()).collect(),
+            ));
         }
         // Before the ends are taken: an end that comes later raises it again.
         self.cursors.take(max, &mut self.commands)?;
@@ -121,7 +123,10 @@ impl SequencerLog for EmbeddedSequencer {
 
     fn start(&mut self, partition: i32, next: &[(Topic, i64)]) -> Result<(), LogError> {
         for topic in Topic::COMMANDS {
-            let from = next.iter().find(|(t, _)| *t == topic).map_or(0, |(_, offset)| *offset);
+            let from = next
+                .iter()
+                .find(|(t, _)| *t == topic)
+                .map_or(0, |(_, offset)| *offset);
             self.cursors.start(topic, partition, from)?;
         }
         let producer = self.producers.entry(partition).or_default();
@@ -150,12 +155,26 @@ impl SequencerLog for EmbeddedSequencer {
                     LogError::Unavailable(error.to_string())
                 }
             });
-            ended.lock().push(SequencerEvent::Produced { token, partition, result });
+            ended.lock().push(SequencerEvent::Produced {
+                token,
+                partition,
+                result,
+            });
             signal.raise();
         });
-        let place = Place { fence: Arc::clone(&producer.fence), ordinal: producer.given };
+        let place = Place {
+            fence: Arc::clone(&producer.fence),
+            ordinal: producer.given,
+        };
         producer.given += 1;
-        self.log.push(topic, partition, record, done, Some(place), Limit::SEQUENCER);
+        self.log.push(
+            topic,
+            partition,
+            record,
+            done,
+            Some(place),
+            Limit::SEQUENCER,
+        );
     }
 
     fn commit(
@@ -165,14 +184,13 @@ impl SequencerLog for EmbeddedSequencer {
         mark: Mark,
     ) -> Result<(), LogError> {
         let next = next.to_vec();
-        self.database()
-            .write(Priority::Log, move |connection| {
-                write_mark(connection, partition, mark)?;
-                for (topic, next) in next {
-                    write_progress(connection, CONSUMER, topic.name(), partition, next)?;
-                }
-                Ok(())
-            })
-            .map_err(log_error)
+        note(self.database(), move |connection| {
+            write_mark(connection, partition, mark)?;
+            for (topic, next) in next {
+                write_progress(connection, CONSUMER, topic.name(), partition, next)?;
+            }
+            Ok(())
+        });
+        Ok(())
     }
 }

@@ -69,14 +69,16 @@ impl Listeners {
 
     /// Wakes those who follow any of `topics`, and forgets those who are gone.
     pub(super) fn wake(&self, topics: Topics) {
-        self.0.lock().retain(|(wanted, signal)| match signal.upgrade() {
-            Some(signal) => {
-                if wanted.meets(topics) {
-                    signal.raise();
+        self.0
+            .lock()
+            .retain(|(wanted, signal)| match signal.upgrade() {
+                Some(signal) => {
+                    if wanted.meets(topics) {
+                        signal.raise();
+                    }
+                    true
                 }
-                true
-            }
-            None => false,
-        });
+                None => false,
+            });
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row};
 use tidings_domain::{Epoch, OwnerId, Ownership, Timestamp};
-use tidings_sqlite::Database;
+use tidings_sqlite::{Database, Priority};
 use tidings_wire::{Record, Stored};
 use uuid::Uuid;
 
@@ -49,7 +49,12 @@ impl Store {
                     next = offset + 1;
                     count += 1;
                     bytes += encoding::size(&record);
-                    into.push(Stored { topic, partition, offset, record });
+                    into.push(Stored {
+                        topic,
+                        partition,
+                        offset,
+                        record,
+                    });
                     if bytes > MAX_CHUNK_BYTES {
                         return Ok(next);
                     }
@@ -61,16 +66,24 @@ impl Store {
 
     /// The first offset there is, if there is any.
     pub(super) fn first(&self, slot: Slot) -> Result<Option<i64>, LogError> {
-        let first =
-            format!("SELECT offset FROM {} ORDER BY offset LIMIT 1", self.layout.table(slot));
+        let first = format!(
+            "SELECT offset FROM {} ORDER BY offset LIMIT 1",
+            self.layout.table(slot)
+        );
         self.database
-            .read(|c| c.prepare_cached(&first)?.query_row([], |row| row.get(0)).optional())
+            .read(|c| {
+                c.prepare_cached(&first)?
+                    .query_row([], |row| row.get(0))
+                    .optional()
+            })
             .map_err(log_error)
     }
 
     /// The offset after the last record.
     pub(super) fn end(&self, slot: Slot) -> Result<i64, LogError> {
-        self.database.read(|c| super::writer::read_end(c, self.layout, slot)).map_err(log_error)
+        self.database
+            .read(|c| super::writer::read_end(c, self.layout, slot))
+            .map_err(log_error)
     }
 
     /// The first offset whose record is not older, or the end.
@@ -120,7 +133,11 @@ impl Store {
     pub(super) fn mark(&self, partition: i32) -> Result<Option<Mark>, LogError> {
         const SELECT: &str = "SELECT next, epoch, owner FROM log_marks WHERE partition = ?1";
         self.database
-            .read(|c| c.prepare_cached(SELECT)?.query_row([partition], read_mark).optional())
+            .read(|c| {
+                c.prepare_cached(SELECT)?
+                    .query_row([partition], read_mark)
+                    .optional()
+            })
             .map_err(log_error)
     }
 }
@@ -146,6 +163,20 @@ pub(super) fn write_mark(
         .map(drop)
 }
 
+/// Runs a job of marks and progress in the writer thread's next group, and
+/// waits for nothing: where one is lost, the next one makes up for it.
+pub(super) fn note(
+    database: &Database,
+    job: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+) {
+    let done = Box::new(|result: Result<(), tidings_sqlite::Error>| {
+        if let Err(error) = result {
+            tracing::warn!(%error, "could not note how far a consumer has come");
+        }
+    });
+    database.submit(Priority::Log, Box::new(job), done);
+}
+
 /// Notes how far a consumer has come; in the writer thread's transaction.
 pub(super) fn write_progress(
     connection: &Connection,
@@ -167,17 +198,31 @@ fn read_mark(row: &Row<'_>) -> rusqlite::Result<Mark> {
         epoch: Epoch(epoch as u64),
         owner: OwnerId(Uuid::from_bytes(owner)),
     });
-    Ok(Mark { offset: row.get(0)?, current })
+    Ok(Mark {
+        offset: row.get(0)?,
+        current,
+    })
 }
 
 fn read_record(row: &Row<'_>) -> rusqlite::Result<(i64, Record)> {
     let bytes = |column| -> rusqlite::Result<Option<Bytes>> {
-        Ok(row.get_ref(column)?.as_blob_or_null()?.map(Bytes::copy_from_slice))
+        Ok(row
+            .get_ref(column)?
+            .as_blob_or_null()?
+            .map(Bytes::copy_from_slice))
     };
     let headers = encoding::decode_headers(row.get_ref(4)?.as_blob()?).ok_or_else(|| {
         let why = "the headers are not as they were written";
         rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Blob, why.into())
     })?;
     let timestamp = Timestamp(row.get(1)?);
-    Ok((row.get(0)?, Record { key: bytes(2)?, value: bytes(3)?, headers, timestamp }))
+    Ok((
+        row.get(0)?,
+        Record {
+            key: bytes(2)?,
+            value: bytes(3)?,
+            headers,
+            timestamp,
+        },
+    ))
 }

@@ -28,8 +28,19 @@ struct Recent {
 impl Tail {
     /// Holds nothing yet of partitions whose next offsets are `next`.
     pub(super) fn new(next: &[i64], max_bytes: usize) -> Self {
-        let slots = next.iter().map(|&first| Recent { first, records: VecDeque::new() }).collect();
-        Self { slots, order: VecDeque::new(), bytes: 0, max_bytes }
+        let slots = next
+            .iter()
+            .map(|&first| Recent {
+                first,
+                records: VecDeque::new(),
+            })
+            .collect();
+        Self {
+            slots,
+            order: VecDeque::new(),
+            bytes: 0,
+            max_bytes,
+        }
     }
 
     /// Adds the next record of a partition, which counts for `size` bytes.
@@ -38,7 +49,9 @@ impl Tail {
         self.order.push_back((slot, size));
         self.bytes += size;
         while self.bytes > self.max_bytes {
-            let Some((oldest, size)) = self.order.pop_front() else { break };
+            let Some((oldest, size)) = self.order.pop_front() else {
+                break;
+            };
             let recent = &mut self.slots[oldest];
             recent.records.pop_front();
             recent.first += 1;
@@ -59,9 +72,17 @@ impl Tail {
 
     /// Up to `max` records from offset `from` on, if all from there to the end
     /// are held.
-    pub(super) fn read(&self, slot: Slot, from: i64, max: usize, into: &mut Vec<Arc<Record>>) -> bool {
+    pub(super) fn read(
+        &self,
+        slot: Slot,
+        from: i64,
+        max: usize,
+        into: &mut Vec<Arc<Record>>,
+    ) -> bool {
         let recent = &self.slots[slot];
-        let Ok(skip) = usize::try_from(from - recent.first) else { return false };
+        let Ok(skip) = usize::try_from(from - recent.first) else {
+            return false;
+        };
         into.extend(recent.records.iter().skip(skip).take(max).cloned());
         true
     }
@@ -76,7 +97,12 @@ mod tests {
 
     fn record(n: i64) -> Arc<Record> {
         let headers = Headers::default();
-        Arc::new(Record { key: None, value: None, headers, timestamp: Timestamp(n) })
+        Arc::new(Record {
+            key: None,
+            value: None,
+            headers,
+            timestamp: Timestamp(n),
+        })
     }
 
     fn read(tail: &Tail, slot: Slot, from: i64) -> Option<Vec<i64>> {

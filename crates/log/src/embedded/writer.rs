@@ -37,7 +37,12 @@ pub(super) struct LogWriter {
 impl LogWriter {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let layout = shared.layout;
-        let insert = |slot| format!("INSERT INTO {} VALUES (?1, ?2, ?3, ?4, ?5)", layout.table(slot));
+        let insert = |slot| {
+            format!(
+                "INSERT INTO {} VALUES (?1, ?2, ?3, ?4, ?5)",
+                layout.table(slot)
+            )
+        };
         Self {
             inserts: layout.slots().map(insert).collect(),
             shared,
@@ -86,7 +91,11 @@ impl GroupWriter for LogWriter {
         let mut tail = self.shared.tail.write();
         // After a failed commit the file may hold more than was said to be
         // durable, and it is the file that counts.
-        let differs = self.shared.layout.slots().any(|slot| tail.next(slot) != self.next[slot]);
+        let differs = self
+            .shared
+            .layout
+            .slots()
+            .any(|slot| tail.next(slot) != self.next[slot]);
         if differs {
             tail.reset(&self.next);
             drop(tail);
@@ -141,7 +150,10 @@ fn after_failure() -> AppendError {
 /// The offset after the last record of every partition: one look at the right
 /// edge of each tree, however much it holds.
 pub(super) fn read_next(connection: &Connection, layout: Layout) -> rusqlite::Result<Vec<i64>> {
-    layout.slots().map(|slot| read_end(connection, layout, slot)).collect()
+    layout
+        .slots()
+        .map(|slot| read_end(connection, layout, slot))
+        .collect()
 }
 
 /// The offset after the last record of a partition. The last record is never
@@ -151,8 +163,13 @@ pub(super) fn read_end(
     layout: Layout,
     slot: Slot,
 ) -> rusqlite::Result<i64> {
-    let last = format!("SELECT offset FROM {} ORDER BY offset DESC LIMIT 1", layout.table(slot));
-    let last: Option<i64> =
-        connection.prepare_cached(&last)?.query_row([], |row| row.get(0)).optional()?;
+    let last = format!(
+        "SELECT offset FROM {} ORDER BY offset DESC LIMIT 1",
+        layout.table(slot)
+    );
+    let last: Option<i64> = connection
+        .prepare_cached(&last)?
+        .query_row([], |row| row.get(0))
+        .optional()?;
     Ok(last.map_or(0, |offset| offset + 1))
 }

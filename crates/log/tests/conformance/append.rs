@@ -5,15 +5,14 @@ use tidings_domain::Timestamp;
 use tidings_log::{AppendError, Log};
 use tidings_wire::{Headers, Record, Topic, names};
 
-use super::{
-    DEADLINE, Open, append, append_numbered, collect, numbers, record, start_append,
-};
+use super::{DEADLINE, Open, append, append_numbered, collect, numbers, record, start_append};
 
 pub(crate) fn offsets_are_contiguous_and_in_order(log: &dyn Log, partition: i32) {
     let topic = Topic::MessageSent;
     let (_, start) = log.watermarks(topic, partition).expect("watermarks");
-    let waiting: Vec<_> =
-        (0..1_000).map(|n| start_append(log, topic, partition, record(n))).collect();
+    let waiting: Vec<_> = (0..1_000)
+        .map(|n| start_append(log, topic, partition, record(n)))
+        .collect();
     for (n, end) in (start..).zip(waiting) {
         assert_eq!(end.recv_timeout(DEADLINE).expect("ends"), Ok(n));
     }
@@ -30,7 +29,12 @@ pub(crate) fn records_come_back_as_they_were(log: &dyn Log, partition: i32) {
     headers.push_read("x-other", Bytes::from_static(b"\x00\xff"));
     headers.push_read("x-other", Bytes::new());
     let records = [
-        Record { key: None, value: None, headers, timestamp: Timestamp(1) },
+        Record {
+            key: None,
+            value: None,
+            headers,
+            timestamp: Timestamp(1),
+        },
         Record {
             key: Some(Bytes::from_static(b"k")),
             value: Some(Bytes::from(vec![7; 300_000])),
@@ -57,7 +61,10 @@ pub(crate) fn too_large_is_refused_and_nothing_else(log: &dyn Log, partition: i3
     large.value = Some(Bytes::from(vec![0; 1_048_588]));
     let refused = start_append(log, topic, partition, large);
     let taken = start_append(log, topic, partition, record(1));
-    assert_eq!(refused.recv_timeout(DEADLINE).expect("ends"), Err(AppendError::TooLarge));
+    assert_eq!(
+        refused.recv_timeout(DEADLINE).expect("ends"),
+        Err(AppendError::TooLarge)
+    );
     assert!(taken.recv_timeout(DEADLINE).expect("ends").is_ok());
 }
 
@@ -79,8 +86,15 @@ pub(crate) fn threads_share_a_partition(log: &Arc<dyn Log>, partition: i32) {
     assert!((start..).zip(&stored).all(|(offset, s)| s.offset == offset));
     let numbers = numbers(&stored);
     for thread in 0..4 {
-        let own: Vec<i64> = numbers.iter().copied().filter(|n| n / EACH == thread).collect();
-        assert_eq!(own, (thread * EACH..(thread + 1) * EACH).collect::<Vec<_>>());
+        let own: Vec<i64> = numbers
+            .iter()
+            .copied()
+            .filter(|n| n / EACH == thread)
+            .collect();
+        assert_eq!(
+            own,
+            (thread * EACH..(thread + 1) * EACH).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -94,6 +108,9 @@ pub(crate) fn outlives_the_process(open: Open<'_>, partition: i32) {
     drop(log);
     let log = open();
     let mut follower = log.follow(&[(topic, partition, start)]).expect("follows");
-    assert_eq!(numbers(&collect(&mut *follower, 100)), (0..100).collect::<Vec<_>>());
+    assert_eq!(
+        numbers(&collect(&mut *follower, 100)),
+        (0..100).collect::<Vec<_>>()
+    );
     assert_eq!(append(&*log, topic, partition, record(100)), start + 100);
 }

@@ -12,7 +12,9 @@ pub(crate) fn from_any_offset(log: &dyn Log, partition: i32) {
     let start = append(log, topic, partition, record(0));
     append_numbered(log, topic, partition, 1..300);
     for from in [0, 1, 77, 299] {
-        let mut follower = log.follow(&[(topic, partition, start + from)]).expect("follows");
+        let mut follower = log
+            .follow(&[(topic, partition, start + from)])
+            .expect("follows");
         let stored = collect(&mut *follower, (300 - from) as usize);
         assert_eq!(numbers(&stored), (from..300).collect::<Vec<_>>());
     }
@@ -21,9 +23,13 @@ pub(crate) fn from_any_offset(log: &dyn Log, partition: i32) {
     let (low, _) = log.watermarks(topic, partition).expect("watermarks");
     assert_eq!(collect(&mut *follower, 1)[0].offset, low);
     // At the end: nothing for now, which is no error; then what comes.
-    let mut follower = log.follow(&[(topic, partition, start + 300)]).expect("follows");
+    let mut follower = log
+        .follow(&[(topic, partition, start + 300)])
+        .expect("follows");
     let mut stored = Vec::new();
-    follower.poll(10, Duration::from_millis(50), &mut stored).expect("polls");
+    follower
+        .poll(10, Duration::from_millis(50), &mut stored)
+        .expect("polls");
     assert_eq!(stored, []);
     append(log, topic, partition, record(300));
     assert_eq!(numbers(&collect(&mut *follower, 1)), [300]);
@@ -39,7 +45,9 @@ pub(crate) fn waits_for_what_comes(log: &Arc<dyn Log>, partition: i32) {
         let mut stored = Vec::new();
         waiting.send(()).expect("the check listens");
         while stored.is_empty() {
-            follower.poll(10, Duration::from_secs(30), &mut stored).expect("polls");
+            follower
+                .poll(10, Duration::from_secs(30), &mut stored)
+                .expect("polls");
         }
         (numbers(&stored), Instant::now())
     });
@@ -81,14 +89,25 @@ pub(crate) fn ranges_and_watermarks(log: &dyn Log, partition: i32) {
     let (low, high) = log.watermarks(topic, partition).expect("watermarks");
     assert!(low <= start);
     assert_eq!(high, start + 250);
-    for (from, to) in [(0, 250), (10, 20), (249, 250), (30, 30), (40, 10), (200, 9_999)] {
+    for (from, to) in [
+        (0, 250),
+        (10, 20),
+        (249, 250),
+        (30, 30),
+        (40, 10),
+        (200, 9_999),
+    ] {
         let mut given = Vec::new();
         read_range::<LogError>(log, topic, partition, start + from, start + to, |stored| {
             given.push(stored.offset - start);
             Ok(())
         })
         .expect("reads");
-        assert_eq!(given, (from..to.min(250)).collect::<Vec<_>>(), "{from}..{to}");
+        assert_eq!(
+            given,
+            (from..to.min(250)).collect::<Vec<_>>(),
+            "{from}..{to}"
+        );
     }
 }
 
@@ -101,8 +120,15 @@ pub(crate) fn offsets_by_time(log: &dyn Log, partition: i32) {
         record.timestamp = Timestamp(base + ms);
         append(log, topic, partition, record);
     }
-    for (ms, expected) in [(-1, 0), (0, 0), (1, 1), (1_000, 1), (1_001, 3), (5_000, 3), (5_001, 4)]
-    {
+    for (ms, expected) in [
+        (-1, 0),
+        (0, 0),
+        (1, 1),
+        (1_000, 1),
+        (1_001, 3),
+        (5_000, 3),
+        (5_001, 4),
+    ] {
         let offset = log.offset_at(topic, partition, base + ms).expect("finds");
         assert_eq!(offset, start + expected, "at {ms} ms");
     }

@@ -31,7 +31,10 @@ pub(crate) type Open<'a> = &'a dyn Fn() -> Arc<dyn Log>;
 /// Runs every check.
 pub(crate) fn run(open: Open<'_>) {
     let log = open();
-    assert!(log.partitions() >= PARTITIONS, "the suite needs {PARTITIONS} partitions");
+    assert!(
+        log.partitions() >= PARTITIONS,
+        "the suite needs {PARTITIONS} partitions"
+    );
     append::offsets_are_contiguous_and_in_order(&*log, 0);
     append::records_come_back_as_they_were(&*log, 1);
     append::too_large_is_refused_and_nothing_else(&*log, 2);
@@ -82,11 +85,19 @@ pub(crate) fn append(log: &dyn Log, topic: Topic, partition: i32, record: Record
 }
 
 /// Appends `record(n)` for each `n` and waits for all.
-pub(crate) fn append_numbered(log: &dyn Log, topic: Topic, partition: i32, numbers: std::ops::Range<i64>) {
-    let waiting: Vec<_> =
-        numbers.map(|n| start_append(log, topic, partition, record(n))).collect();
+pub(crate) fn append_numbered(
+    log: &dyn Log,
+    topic: Topic,
+    partition: i32,
+    numbers: std::ops::Range<i64>,
+) {
+    let waiting: Vec<_> = numbers
+        .map(|n| start_append(log, topic, partition, record(n)))
+        .collect();
     for end in waiting {
-        end.recv_timeout(DEADLINE).expect("an append ends").expect("an append succeeds");
+        end.recv_timeout(DEADLINE)
+            .expect("an append ends")
+            .expect("an append succeeds");
     }
 }
 
@@ -95,13 +106,26 @@ pub(crate) fn collect(follower: &mut dyn Follower, count: usize) -> Vec<Stored> 
     let deadline = Instant::now() + DEADLINE;
     let mut stored = Vec::new();
     while stored.len() < count {
-        assert!(Instant::now() < deadline, "only {} of {count} records came", stored.len());
-        follower.poll(count - stored.len(), Duration::from_millis(200), &mut stored).expect("polls");
+        assert!(
+            Instant::now() < deadline,
+            "only {} of {count} records came",
+            stored.len()
+        );
+        follower
+            .poll(
+                count - stored.len(),
+                Duration::from_millis(200),
+                &mut stored,
+            )
+            .expect("polls");
     }
     stored
 }
 
 /// The numbers that `record` was given.
 pub(crate) fn numbers(stored: &[Stored]) -> Vec<i64> {
-    stored.iter().map(|s| s.record.timestamp.0 - 1_700_000_000_000).collect()
+    stored
+        .iter()
+        .map(|s| s.record.timestamp.0 - 1_700_000_000_000)
+        .collect()
 }

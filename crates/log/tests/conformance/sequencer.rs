@@ -17,7 +17,9 @@ fn poll_until(
     let mut events = Vec::new();
     loop {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
-        sequencer.poll(100, Duration::from_millis(200), &mut events).expect("polls");
+        sequencer
+            .poll(100, Duration::from_millis(200), &mut events)
+            .expect("polls");
         let mut enough = false;
         for event in events.drain(..) {
             enough |= until(event);
@@ -31,7 +33,12 @@ fn poll_until(
 pub(crate) fn takes_commands_and_produces(log: &dyn Log, partition: i32) {
     let starts: Vec<(Topic, i64)> = Topic::COMMANDS
         .into_iter()
-        .map(|topic| (topic, log.watermarks(topic, partition).expect("watermarks").1))
+        .map(|topic| {
+            (
+                topic,
+                log.watermarks(topic, partition).expect("watermarks").1,
+            )
+        })
         .collect();
     let mut sequencer = log.sequencer().expect("a sequencer");
     let mut assigned = Vec::new();
@@ -58,13 +65,20 @@ pub(crate) fn takes_commands_and_produces(log: &dyn Log, partition: i32) {
     sequencer.start(partition, &next).expect("starts");
     let commands = take_commands(&mut *sequencer, 6 * 40);
     for (topic, _) in &starts {
-        let own: Vec<Stored> = commands.iter().filter(|c| c.topic == *topic).cloned().collect();
+        let own: Vec<Stored> = commands
+            .iter()
+            .filter(|c| c.topic == *topic)
+            .cloned()
+            .collect();
         assert_eq!(numbers(&own), (10..50).collect::<Vec<_>>(), "{topic}");
     }
 
     produce_in_order(&mut *sequencer, topic, partition, end + 1, 1..300);
     let mut follower = log.follow(&[(topic, partition, end)]).expect("follows");
-    assert_eq!(numbers(&collect(&mut *follower, 300)), (0..300).collect::<Vec<_>>());
+    assert_eq!(
+        numbers(&collect(&mut *follower, 300)),
+        (0..300).collect::<Vec<_>>()
+    );
 
     leaves_marks(log, &mut *sequencer, partition, &next);
 
@@ -72,9 +86,16 @@ pub(crate) fn takes_commands_and_produces(log: &dyn Log, partition: i32) {
     sequencer.stop(partition).expect("stops");
     append_numbered(log, Topic::MessageSent, partition, 50..60);
     let mut events = Vec::new();
-    sequencer.poll(100, Duration::from_millis(300), &mut events).expect("polls");
+    sequencer
+        .poll(100, Duration::from_millis(300), &mut events)
+        .expect("polls");
     assert_eq!(events, []);
-    let at_end = |topic| (topic, log.watermarks(topic, partition).expect("watermarks").1);
+    let at_end = |topic| {
+        (
+            topic,
+            log.watermarks(topic, partition).expect("watermarks").1,
+        )
+    };
     let mut next: Vec<(Topic, i64)> = Topic::COMMANDS.map(at_end).to_vec();
     for (topic, offset) in &mut next {
         if *topic == Topic::MessageSent {
@@ -110,11 +131,18 @@ fn produce_in_order(
     for n in numbers.clone() {
         sequencer.produce(topic, partition, record(n), n as u64);
     }
-    let expected: Vec<_> = (first..).zip(numbers).map(|(offset, n)| (n as u64, offset)).collect();
+    let expected: Vec<_> = (first..)
+        .zip(numbers)
+        .map(|(offset, n)| (n as u64, offset))
+        .collect();
     let mut produced = Vec::new();
     poll_until(sequencer, "what was produced", |event| {
         match event {
-            SequencerEvent::Produced { token, partition: at, result } => {
+            SequencerEvent::Produced {
+                token,
+                partition: at,
+                result,
+            } => {
                 assert_eq!(at, partition);
                 produced.push((token, result.expect("produces")));
             }
@@ -134,15 +162,25 @@ fn leaves_marks(
     assert_eq!(log.mark(partition).expect("reads the mark"), None);
     for n in [100, 200] {
         let owner = OwnerId(Uuid::from_u128(u128::MAX - n));
-        let current = Some(Ownership { epoch: Epoch(n as u64), owner });
-        let mark = Mark { offset: n as i64, current };
-        sequencer.commit(partition, next, mark).expect("leaves a mark");
+        let current = Some(Ownership {
+            epoch: Epoch(n as u64),
+            owner,
+        });
+        let mark = Mark {
+            offset: n as i64,
+            current,
+        };
+        sequencer
+            .commit(partition, next, mark)
+            .expect("leaves a mark");
         let deadline = Instant::now() + DEADLINE;
         // A commit may be on its way for a while.
         while log.mark(partition).expect("reads the mark") != Some(mark) {
             assert!(Instant::now() < deadline, "the mark does not appear");
             let mut events = Vec::new();
-            sequencer.poll(1, Duration::from_millis(50), &mut events).expect("polls");
+            sequencer
+                .poll(1, Duration::from_millis(50), &mut events)
+                .expect("polls");
             assert_eq!(events, []);
         }
     }
