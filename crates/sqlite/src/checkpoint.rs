@@ -57,13 +57,19 @@ impl Checkpointer {
             .name("sqlite-checkpoint".to_owned())
             .spawn(move || run(&connection, &nudged))
             .expect("the system can start a thread");
-        Ok(Self { nudge, thread, next_help_at: RESTART_AT })
+        Ok(Self {
+            nudge,
+            thread,
+            next_help_at: RESTART_AT,
+        })
     }
 
     /// Looks how long the log has become; called by the writer between groups.
     pub(crate) fn after_commit(&mut self, connection: &Connection) {
         // NOOP only looks, takes no lock and reads no file.
-        let Ok(wal) = checkpoint(connection, "NOOP") else { return };
+        let Ok(wal) = checkpoint(connection, "NOOP") else {
+            return;
+        };
         let waiting = wal.pages - wal.moved;
         if waiting >= MOVE_AT {
             self.nudge();
@@ -84,7 +90,11 @@ impl Checkpointer {
         match checkpoint(connection, "PASSIVE") {
             Ok(wal) => {
                 debug!(?wal, "the writer has moved the end of the write-ahead log");
-                self.next_help_at = if wal.busy { wal.pages } else { wal.pages + MOVE_AT };
+                self.next_help_at = if wal.busy {
+                    wal.pages
+                } else {
+                    wal.pages + MOVE_AT
+                };
             }
             Err(error) => {
                 warn!(%error, "checkpoint by the writer");
@@ -140,7 +150,13 @@ fn run(connection: &Connection, nudged: &Receiver<()>) {
 }
 
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<Wal> {
-    connection.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?.query_row([], |row| {
-        Ok(Wal { busy: row.get(0)?, pages: row.get(1)?, moved: row.get(2)? })
-    })
+    connection
+        .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
+        .query_row([], |row| {
+            Ok(Wal {
+                busy: row.get(0)?,
+                pages: row.get(1)?,
+                moved: row.get(2)?,
+            })
+        })
 }

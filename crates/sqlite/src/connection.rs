@@ -31,7 +31,10 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) fn new(dir: &Path, read_only: bool) -> Self {
-        Self { path: dir.join(NAME), read_only }
+        Self {
+            path: dir.join(NAME),
+            read_only,
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -41,7 +44,8 @@ impl Connector {
     /// The writer's connection: a commit is durable when it returns, and never
     /// pays for a checkpoint.
     pub(crate) fn writer(&self) -> rusqlite::Result<Connection> {
-        let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let connection =
+            self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;

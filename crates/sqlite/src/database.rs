@@ -47,7 +47,9 @@ struct Writing {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("path", &self.inner.connector.path()).finish()
+        f.debug_struct("Database")
+            .field("path", &self.inner.connector.path())
+            .finish()
     }
 }
 
@@ -67,7 +69,9 @@ impl Database {
         connection
             .query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(()))
             .optional()
-            .map_err(|e| Error::Fatal(format!("cannot read {}: {e}", connector.path().display())))?;
+            .map_err(|e| {
+                Error::Fatal(format!("cannot read {}: {e}", connector.path().display()))
+            })?;
         let checkpointer = Checkpointer::spawn(&connector)?;
         let queue = Arc::new(Queue::default());
         let (attach, attached) = bounded(1);
@@ -100,17 +104,28 @@ impl Database {
         let database = Self::with(Connector::new(dir, true), None);
         let path = database.inner.connector.path().display().to_string();
         if !database.inner.connector.path().exists() {
-            return Err(Error::Fatal(format!("there is no {path}; is this the data folder?")));
+            return Err(Error::Fatal(format!(
+                "there is no {path}; is this the data folder?"
+            )));
         }
         database
-            .read(|c| c.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(())).optional())
+            .read(|c| {
+                c.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(()))
+                    .optional()
+            })
             .map_err(|e| Error::Fatal(format!("cannot read {path}: {e}")))?;
         Ok(database)
     }
 
     fn with(connector: Connector, writing: Option<Writing>) -> Self {
-        let inner = Inner { connector, idle_readers: Mutex::default(), writing };
-        Self { inner: Arc::new(inner) }
+        let inner = Inner {
+            connector,
+            idle_readers: Mutex::default(),
+            writing,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Gives the writer thread a group writer. It is asked for its part of
@@ -120,10 +135,14 @@ impl Database {
     /// [`Error::Fatal`] where there is one already, or the file is read only.
     pub fn attach(&self, group_writer: Box<dyn GroupWriter>) -> Result<(), Error> {
         let Some(writing) = &self.inner.writing else {
-            return Err(Error::Fatal("the database is open for reading only".to_owned()));
+            return Err(Error::Fatal(
+                "the database is open for reading only".to_owned(),
+            ));
         };
         if writing.has_group_writer.swap(true, Ordering::AcqRel) {
-            return Err(Error::Fatal("the database has a group writer already".to_owned()));
+            return Err(Error::Fatal(
+                "the database has a group writer already".to_owned(),
+            ));
         }
         writing
             .attach
@@ -149,7 +168,9 @@ impl Database {
     pub fn submit(&self, priority: Priority, job: Job, done: Done) {
         match &self.inner.writing {
             Some(writing) => writing.queue.push(priority, Work { job, done }),
-            None => done(Err(Error::Fatal("the database is open for reading only".to_owned()))),
+            None => done(Err(Error::Fatal(
+                "the database is open for reading only".to_owned(),
+            ))),
         }
     }
 
@@ -172,7 +193,9 @@ impl Database {
                 done.send(result).ok();
             }),
         );
-        ended.recv().map_err(|_| Error::Fatal("the writer thread has ended".to_owned()))?
+        ended
+            .recv()
+            .map_err(|_| Error::Fatal("the writer thread has ended".to_owned()))?
     }
 
     /// Reads on one of the read connections.
@@ -187,7 +210,10 @@ impl Database {
         };
         let result = f(&connection);
         // One that met a broken disk is not used again.
-        let sound = result.as_ref().err().is_none_or(|e| Cause::of(e) == Cause::Statement);
+        let sound = result
+            .as_ref()
+            .err()
+            .is_none_or(|e| Cause::of(e) == Cause::Statement);
         if sound {
             let mut idle = self.inner.idle_readers.lock();
             if idle.len() < MAX_IDLE_READERS {
@@ -202,9 +228,13 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // Before the writer's, so that its last checkpoint finds nobody.
         self.idle_readers.get_mut().clear();
-        let Some(writing) = &mut self.writing else { return };
+        let Some(writing) = &mut self.writing else {
+            return;
+        };
         writing.queue.close();
-        let Some(thread) = writing.thread.take() else { return };
+        let Some(thread) = writing.thread.take() else {
+            return;
+        };
         // A `done` may hold the last handle: the writer ends by itself then.
         let on_itself = thread.thread().id() == std::thread::current().id();
         if !on_itself && thread.join().is_err() {

@@ -58,7 +58,9 @@ impl Queue {
         match priority {
             Priority::Log if waiting.log.len() >= MAX_LOG_JOBS => {
                 drop(waiting);
-                (work.done)(Err(Error::Unavailable("too many jobs wait already".to_owned())));
+                (work.done)(Err(Error::Unavailable(
+                    "too many jobs wait already".to_owned(),
+                )));
                 return;
             }
             Priority::Log => waiting.log.push_back(work),

@@ -64,7 +64,9 @@ impl Writer {
             }
             more = self.group(taken);
         }
-        let Some(connection) = self.connection else { return };
+        let Some(connection) = self.connection else {
+            return;
+        };
         self.checkpointer.finish(&connection);
         if let Err((_, error)) = connection.close() {
             warn!(%error, "closing the database");
@@ -74,8 +76,11 @@ impl Writer {
     /// One group: a transaction, and whom to tell. Says whether the group
     /// writer has more.
     fn group(&mut self, Taken { log, view }: Taken) -> bool {
-        let (jobs, dones): (Vec<Job>, Vec<Done>) =
-            log.into_iter().chain(view).map(|work| (work.job, work.done)).unzip();
+        let (jobs, dones): (Vec<Job>, Vec<Done>) = log
+            .into_iter()
+            .chain(view)
+            .map(|work| (work.job, work.done))
+            .unzip();
         match self.ready().and_then(|()| self.transact(jobs)) {
             Ok((written, outcomes)) => {
                 self.succeeded();

@@ -14,7 +14,9 @@ fn opened() -> (tempfile::TempDir, Database) {
     let dir = tempfile::tempdir().expect("a folder");
     let database = Database::open(dir.path()).expect("opens");
     database
-        .write(Priority::Log, |c| c.execute_batch("CREATE TABLE t (x INTEGER PRIMARY KEY)"))
+        .write(Priority::Log, |c| {
+            c.execute_batch("CREATE TABLE t (x INTEGER PRIMARY KEY)")
+        })
         .expect("makes a table");
     (dir, database)
 }
@@ -46,7 +48,11 @@ fn hold(database: &Database) -> Sender<()> {
         held.recv().expect_err("is dropped");
         Ok(())
     });
-    database.submit(Priority::Log, job, Box::new(|result| result.expect("commits")));
+    database.submit(
+        Priority::Log,
+        job,
+        Box::new(|result| result.expect("commits")),
+    );
     runs.recv_timeout(DEADLINE).expect("runs");
     release
 }
@@ -64,8 +70,13 @@ fn a_job_fails_alone() {
         database.submit(Priority::Log, job, send_to(&ends));
     }
     drop(release);
-    let results: Vec<_> = (0..3).map(|_| ended.recv_timeout(DEADLINE).expect("ends")).collect();
-    assert!(matches!(results[..], [Ok(()), Err(Error::Sql(_)), Ok(())]), "{results:?}");
+    let results: Vec<_> = (0..3)
+        .map(|_| ended.recv_timeout(DEADLINE).expect("ends"))
+        .collect();
+    assert!(
+        matches!(results[..], [Ok(()), Err(Error::Sql(_)), Ok(())]),
+        "{results:?}"
+    );
     assert_eq!(stored(&database), [1, 2]);
 }
 
@@ -93,8 +104,15 @@ fn views_take_turns() {
     submit(Priority::Log, "log 1");
     submit(Priority::Log, "log 2");
     drop(release);
-    (0..4).for_each(|_| ended.recv_timeout(DEADLINE).expect("ends").expect("commits"));
-    let expected = ["log 1", "log 2", "view 1", "done", "done", "done", "view 2", "done"];
+    (0..4).for_each(|_| {
+        ended
+            .recv_timeout(DEADLINE)
+            .expect("ends")
+            .expect("commits");
+    });
+    let expected = [
+        "log 1", "log 2", "view 1", "done", "done", "done", "view 2", "done",
+    ];
     assert_eq!(*order.lock(), expected);
 }
 
@@ -128,9 +146,14 @@ fn a_full_queue_refuses_or_waits() {
     drop(release);
     views.join().expect("no panic");
     for _ in 0..100 {
-        view_ended.recv_timeout(DEADLINE).expect("ends").expect("commits");
+        view_ended
+            .recv_timeout(DEADLINE)
+            .expect("ends")
+            .expect("commits");
     }
-    let results: Vec<_> = (1..5_000).map(|_| ended.recv_timeout(DEADLINE).expect("ends")).collect();
+    let results: Vec<_> = (1..5_000)
+        .map(|_| ended.recv_timeout(DEADLINE).expect("ends"))
+        .collect();
     let taken = results.iter().filter(|result| result.is_ok()).count();
     assert_eq!(stored(&database).len(), taken + 100);
 }
@@ -146,24 +169,36 @@ impl GroupWriter for Adder {
     fn load(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let count = connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0))?;
         self.loaded = Some(count);
-        self.log.send(format!("loaded {count}")).expect("the test listens");
+        self.log
+            .send(format!("loaded {count}"))
+            .expect("the test listens");
         Ok(())
     }
 
     fn write(&mut self, connection: &Connection) -> rusqlite::Result<Written> {
-        let Ok(x) = self.waiting.try_recv() else { return Ok(Written::Nothing) };
+        let Ok(x) = self.waiting.try_recv() else {
+            return Ok(Written::Nothing);
+        };
         assert!(self.loaded.is_some(), "it writes only after it has loaded");
         connection.execute("INSERT INTO t VALUES (?1)", [x])?;
-        Ok(if self.waiting.is_empty() { Written::All } else { Written::Some })
+        Ok(if self.waiting.is_empty() {
+            Written::All
+        } else {
+            Written::Some
+        })
     }
 
     fn committed(&mut self) {
-        self.log.send("committed".to_owned()).expect("the test listens");
+        self.log
+            .send("committed".to_owned())
+            .expect("the test listens");
     }
 
     fn failed(&mut self, _error: &Error) {
         self.loaded = None;
-        self.log.send("failed".to_owned()).expect("the test listens");
+        self.log
+            .send("failed".to_owned())
+            .expect("the test listens");
     }
 }
 
@@ -172,9 +207,16 @@ fn a_group_writer_reads_again_what_a_failed_group_left() {
     let (_dir, database) = opened();
     let (add, waiting) = unbounded();
     let (log, told) = unbounded();
-    let adder = || Adder { waiting: waiting.clone(), log: log.clone(), loaded: None };
+    let adder = || Adder {
+        waiting: waiting.clone(),
+        log: log.clone(),
+        loaded: None,
+    };
     database.attach(Box::new(adder())).expect("attaches");
-    assert!(matches!(database.attach(Box::new(adder())), Err(Error::Fatal(_))), "only one");
+    assert!(
+        matches!(database.attach(Box::new(adder())), Err(Error::Fatal(_))),
+        "only one"
+    );
     let expect = |lines: &[&str]| {
         for line in lines {
             assert_eq!(told.recv_timeout(DEADLINE).expect("is told"), *line);
@@ -210,7 +252,10 @@ fn the_last_handle_finishes_what_waits() {
     drop(release);
     drop(database);
     assert_eq!(ended.try_iter().filter(Result::is_ok).count(), 110);
-    assert!(!dir.path().join("tidings.sqlite-wal").exists(), "all is in the file");
+    assert!(
+        !dir.path().join("tidings.sqlite-wal").exists(),
+        "all is in the file"
+    );
     let database = Database::open(dir.path()).expect("opens again");
     assert_eq!(stored(&database), (0..110).collect::<Vec<_>>());
 }
@@ -221,7 +266,9 @@ fn the_write_ahead_log_does_not_grow_for_ever() {
     let dir = tempfile::tempdir().expect("a folder");
     let database = Database::open(dir.path()).expect("opens");
     let make = "CREATE TABLE blobs (x INTEGER PRIMARY KEY, b BLOB)";
-    database.write(Priority::Log, move |c| c.execute_batch(make)).expect("makes a table");
+    database
+        .write(Priority::Log, move |c| c.execute_batch(make))
+        .expect("makes a table");
     // 400 MiB in all, over and over the same rows.
     let insert = "INSERT OR REPLACE INTO blobs VALUES (?1, zeroblob(1048576))";
     for n in 0..400 {
@@ -237,11 +284,16 @@ fn one_process_writes_and_others_read() {
     let (dir, database) = opened();
     let refused = Database::open(dir.path()).expect_err("is in use");
     let message = refused.to_string();
-    assert!(message.contains(&std::process::id().to_string()), "{message}");
+    assert!(
+        message.contains(&std::process::id().to_string()),
+        "{message}"
+    );
     assert!(message.contains("stop it"), "{message}");
 
     let reader = Database::open_read_only(dir.path()).expect("opens");
-    database.write(Priority::Log, |c| insert(7)(c)).expect("writes");
+    database
+        .write(Priority::Log, |c| insert(7)(c))
+        .expect("writes");
     assert_eq!(stored(&reader), [7]);
     let refused = reader.write(Priority::Log, |c| insert(8)(c));
     assert!(matches!(refused, Err(Error::Fatal(_))), "{refused:?}");
@@ -255,7 +307,9 @@ fn one_process_writes_and_others_read() {
 #[test]
 fn what_is_no_database_is_named() {
     let dir = tempfile::tempdir().expect("a folder");
-    let missing = Database::open_read_only(dir.path()).expect_err("is not there").to_string();
+    let missing = Database::open_read_only(dir.path())
+        .expect_err("is not there")
+        .to_string();
     assert!(missing.contains("there is no"), "{missing}");
     std::fs::write(dir.path().join("tidings.sqlite"), vec![b'x'; 10_000]).expect("writes");
     let broken = Database::open(dir.path()).expect_err("is no database");
