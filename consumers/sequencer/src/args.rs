@@ -2,9 +2,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tidings_log::kafka::KafkaConfig;
-use tidings_service::config::{
-    KafkaArgs, LogArgs, PrintConfigArgs, RegistryArgs, parse_listen,
-};
+use tidings_service::config::{KafkaArgs, LogArgs, PrintConfigArgs, RegistryArgs, parse_listen};
 use tidings_wire::RegistryConfig;
 
 use crate::SequencerOptions;
@@ -105,7 +103,10 @@ mod tests {
         ]);
         assert_eq!(args.kafka().topic_prefix, "test.");
         assert_eq!(args.registry().topic_prefix, "test.");
-        assert_eq!(args.options().checkpoint_interval, Duration::from_millis(250));
+        assert_eq!(
+            args.options().checkpoint_interval,
+            Duration::from_millis(250)
+        );
         assert!(!format!("{args:?}").contains("secret"));
     }
 }

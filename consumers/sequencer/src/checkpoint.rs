@@ -46,7 +46,11 @@ enum Work {
     /// The pieces reflect decisions that are not verified yet.
     Unverified { pieces: Vec<Snapshot>, last: u64 },
     /// The pieces are being written.
-    Writing { at: Verified, left: VecDeque<Item>, outstanding: HashSet<u64> },
+    Writing {
+        at: Verified,
+        left: VecDeque<Item>,
+        outstanding: HashSet<u64>,
+    },
     /// The checkpoint is being written.
     Sealing { at: Verified, token: u64 },
 }
@@ -64,8 +68,22 @@ impl Checkpointer {
         saved_upto: i64,
         chunks: Vec<SavedChunk>,
     ) -> Self {
-        let due = context.clock.elapsed() + context.options.checkpoint_interval;
-        Self { partition, by, due, saved_upto, next_chunk: 0, chunks, work: None }
+        // One partition after the other, not all at the same moment.
+        let share = f64::from(partition + 1) / f64::from(context.reader.partitions());
+        let first = context
+            .options
+            .checkpoint_interval
+            .mul_f64(share.clamp(0.0, 1.0));
+        let due = context.clock.elapsed() + first;
+        Self {
+            partition,
+            by,
+            due,
+            saved_upto,
+            next_chunk: 0,
+            chunks,
+            work: None,
+        }
     }
 
     /// Below which offset the state is saved.
@@ -86,7 +104,10 @@ impl Checkpointer {
     /// Takes a snapshot whose last decision is on its way to the log under the
     /// token `last`.
     pub(crate) fn take_unverified(&mut self, state: &mut Partition, last: u64) {
-        self.work = Some(Work::Unverified { pieces: state.take_snapshot(WINDOW_CHUNK), last });
+        self.work = Some(Work::Unverified {
+            pieces: state.take_snapshot(WINDOW_CHUNK),
+            last,
+        });
     }
 
     /// Takes a snapshot of a state that is verified, and begins to write it.
@@ -133,7 +154,10 @@ impl Checkpointer {
 
     fn forget_expired(&mut self, now: Timestamp) -> impl Iterator<Item = Bytes> + use<> {
         let expired = self.chunks.extract_if(.., |chunk| chunk.is_expired(now));
-        expired.map(|chunk| chunk.key).collect::<Vec<_>>().into_iter()
+        expired
+            .map(|chunk| chunk.key)
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     fn go_on(
@@ -151,7 +175,12 @@ impl Checkpointer {
                 Item::Deletion(key) => Codec::state_tombstone(partition, key),
                 Item::Piece(snapshot) => {
                     let chunk = self.number(&snapshot);
-                    let entry = StateEntry::Piece { as_of: at.upto, by: self.by, chunk, snapshot };
+                    let entry = StateEntry::Piece {
+                        as_of: at.upto,
+                        by: self.by,
+                        chunk,
+                        snapshot,
+                    };
                     let record = context.codec.encode_state(partition, &entry)?;
                     if let StateEntry::Piece { snapshot, .. } = &entry {
                         self.chunks.extend(SavedChunk::of(entry.key(), snapshot));
@@ -168,7 +197,11 @@ impl Checkpointer {
             let token = context.produce(Topic::ConversationState, partition, record);
             Work::Sealing { at, token }
         } else {
-            Work::Writing { at, left, outstanding }
+            Work::Writing {
+                at,
+                left,
+                outstanding,
+            }
         });
         Ok(())
     }
@@ -194,7 +227,11 @@ impl Checkpointer {
     /// A record is in the log; if it is the snapshot's, goes on.
     pub(crate) fn produced(&mut self, context: &mut Context, token: u64) -> Result<(), Stop> {
         match self.work.take() {
-            Some(Work::Writing { at, left, mut outstanding }) => {
+            Some(Work::Writing {
+                at,
+                left,
+                mut outstanding,
+            }) => {
                 outstanding.remove(&token);
                 self.go_on(context, at, left, outstanding)
             }
@@ -202,7 +239,10 @@ impl Checkpointer {
                 self.saved_upto = at.upto;
                 self.due = context.clock.elapsed() + context.options.checkpoint_interval;
                 context.metrics.checkpoints.increment(1);
-                let mark = Mark { offset: at.upto, current: Some(at.by) };
+                let mark = Mark {
+                    offset: at.upto,
+                    current: Some(at.by),
+                };
                 if let Err(error) = context.log.commit(self.partition, at.next.pairs(), mark) {
                     // Marks and lag displays may be old; the next one comes.
                     tracing::warn!(partition = self.partition, %error, "cannot leave a mark");

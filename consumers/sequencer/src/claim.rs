@@ -30,7 +30,11 @@ enum Step {
     /// Folding what there is: the epoch to claim is one more.
     Folding { fold: Fold, to: i64 },
     /// The claim is on its way.
-    Claiming { fold: Fold, by: Ownership, token: u64 },
+    Claiming {
+        fold: Fold,
+        by: Ownership,
+        token: u64,
+    },
     /// The claim stands at `at`; folding up to it.
     Confirming { fold: Fold, by: Ownership, at: i64 },
     /// Only while a step is being made.
@@ -55,7 +59,9 @@ impl Claim {
             partition,
             backoff: Backoff::new(options.first_wait, options.longest_wait),
             started: Duration::ZERO,
-            step: Step::Waiting { until: Duration::ZERO },
+            step: Step::Waiting {
+                until: Duration::ZERO,
+            },
         }
     }
 
@@ -119,7 +125,10 @@ impl Claim {
             Step::Folding { mut fold, to } => {
                 if fold.advance(&*reader, &context.codec, to)? {
                     let owner = OwnerId(Uuid::new_v4());
-                    let by = Ownership { epoch: fold.rule().next_epoch(), owner };
+                    let by = Ownership {
+                        epoch: fold.rule().next_epoch(),
+                        owner,
+                    };
                     let record = Codec::claim(by, context.clock.now());
                     let token = context.produce(Topic::MessageDelivered, partition, record);
                     self.step = Step::Claiming { fold, by, token };
@@ -158,7 +167,11 @@ impl Claim {
                     "the saved state is not the one that was decided on; \
                      folding the partition from its start"
                 );
-                self.step = Step::Confirming { fold: Fold::from_start(partition), by, at };
+                self.step = Step::Confirming {
+                    fold: Fold::from_start(partition),
+                    by,
+                    at,
+                };
                 return Progress::Busy;
             }
             // The log is the truth; its writer's digest was wrong, or is made
@@ -188,7 +201,11 @@ impl Claim {
         result: Result<i64, LogError>,
     ) -> Result<bool, SequencerError> {
         match std::mem::replace(&mut self.step, Step::Between) {
-            Step::Claiming { fold, by, token: ours } if ours == token => match result {
+            Step::Claiming {
+                fold,
+                by,
+                token: ours,
+            } if ours == token => match result {
                 Ok(at) => self.step = Step::Confirming { fold, by, at },
                 Err(error @ LogError::Fatal(_)) => return Err(error.into()),
                 Err(error) => {

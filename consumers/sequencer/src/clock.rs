@@ -18,7 +18,9 @@ impl Clock {
     pub fn system() -> Self {
         let start = Instant::now();
         let now = || {
-            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since_epoch = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             Timestamp(since_epoch.as_millis() as i64)
         };
         Self::new(now, move || start.elapsed())
@@ -29,7 +31,10 @@ impl Clock {
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
         elapsed: impl Fn() -> Duration + Send + Sync + 'static,
     ) -> Self {
-        Self { now: Arc::new(now), elapsed: Arc::new(elapsed) }
+        Self {
+            now: Arc::new(now),
+            elapsed: Arc::new(elapsed),
+        }
     }
 
     /// The time of day.

@@ -71,6 +71,11 @@ pub(crate) enum ReadError {
 impl ReadError {
     pub(crate) fn decode(stored: &tidings_wire::Stored, error: DecodeError) -> Self {
         let (topic, partition, offset) = (stored.topic, stored.partition, stored.offset);
-        Self::Decode { topic, partition, offset, error }
+        Self::Decode {
+            topic,
+            partition,
+            offset,
+            error,
+        }
     }
 }

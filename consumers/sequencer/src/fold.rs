@@ -1,8 +1,6 @@
 use tidings_domain::{Digest, Ownership, Partition, ReaderRule, Timestamp, Verdict};
 use tidings_log::LogReader;
-use tidings_wire::{
-    Codec, Delivered, DeliveredBody, Marked, Stored, Topic, delivered_header,
-};
+use tidings_wire::{Codec, Delivered, DeliveredBody, Marked, Stored, Topic, delivered_header};
 
 use crate::error::ReadError;
 use crate::inputs::NextInputs;
@@ -67,13 +65,23 @@ impl Fold {
     /// From a snapshot. The last decision it reflects is read again: its
     /// digest is what the snapshot is checked against.
     pub(crate) fn from_saved(partition: i32, saved: Saved) -> Self {
-        let Saved { pieces, chunks, upto, by, next } = saved;
+        let Saved {
+            pieces,
+            chunks,
+            upto,
+            by,
+            next,
+        } = saved;
         Self {
             tail: Tail::new(Topic::MessageDelivered, partition, (upto - 1).max(0)),
             rule: ReaderRule::resume(Some(by)),
             state: Partition::restore(pieces),
             inputs: next.into(),
-            saved: Some(FromSaved { upto, chunks, confirmed: false }),
+            saved: Some(FromSaved {
+                upto,
+                chunks,
+                confirmed: false,
+            }),
             ..Self::from_start(partition)
         }
     }
@@ -121,8 +129,9 @@ impl Fold {
 
     fn apply(&mut self, codec: &Codec, stored: &Stored, marked: Marked) -> Result<(), ReadError> {
         let offset = stored.offset;
-        let body =
-            codec.decode_delivered(&stored.record).map_err(|e| ReadError::decode(stored, e))?;
+        let body = codec
+            .decode_delivered(&stored.record)
+            .map_err(|e| ReadError::decode(stored, e))?;
         let at = match &body {
             DeliveredBody::Decision(decision) => {
                 self.state.apply(decision);
@@ -132,7 +141,11 @@ impl Fold {
         };
         self.last_at = self.last_at.max(at);
         self.inputs.advance(marked.input);
-        self.last_valid = Some(LastValid { offset, by: marked.by, digest: marked.digest });
+        self.last_valid = Some(LastValid {
+            offset,
+            by: marked.by,
+            digest: marked.digest,
+        });
         if let Some(saved) = &mut self.saved
             && offset == saved.upto - 1
         {
@@ -149,14 +162,17 @@ impl Fold {
     /// Whether the state is the one that the last valid decision left behind.
     pub(crate) fn is_sound(&self) -> bool {
         let anchored = self.saved.as_ref().is_none_or(|saved| saved.confirmed);
-        let expected = self.last_valid.map_or_else(Digest::default, |last| last.digest);
+        let expected = self
+            .last_valid
+            .map_or_else(Digest::default, |last| last.digest);
         anchored && expected == self.state.digest()
     }
 
     /// Ends it.
     pub(crate) fn finish(self) -> Folded {
-        let (saved_upto, chunks) =
-            self.saved.map_or_else(Default::default, |saved| (saved.upto, saved.chunks));
+        let (saved_upto, chunks) = self
+            .saved
+            .map_or_else(Default::default, |saved| (saved.upto, saved.chunks));
         Folded {
             state: self.state,
             inputs: self.inputs,

@@ -7,7 +7,10 @@ pub(crate) struct NextInputs(Vec<(Topic, i64)>);
 impl NextInputs {
     /// The next offset of a topic, if any of it was decided.
     pub(crate) fn get(&self, topic: Topic) -> Option<i64> {
-        self.0.iter().find(|(known, _)| *known == topic).map(|(_, next)| *next)
+        self.0
+            .iter()
+            .find(|(known, _)| *known == topic)
+            .map(|(_, next)| *next)
     }
 
     /// A command was decided: those up to it are done.

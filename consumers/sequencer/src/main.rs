@@ -1,17 +1,17 @@
 //! The sequencer of a cluster: one of any number, which share the partitions.
 
-use std::sync::Arc;
+mod connect;
+
+use std::pin::pin;
 
 use anyhow::{Context, Result};
 use axum::Router;
 use clap::Parser;
-use tidings_log::kafka::KafkaLog;
-use tidings_log::{Log, LogError};
+use tidings_log::Log;
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerArgs};
 use tidings_service::health::Health;
-use tidings_service::lifecycle::{retry_with_backoff, shutdown_signal};
+use tidings_service::lifecycle::shutdown_signal;
 use tidings_service::{http, telemetry};
-use tidings_wire::{Codec, RegistryError};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main(worker_threads = 2)]
@@ -27,10 +27,14 @@ async fn main() -> Result<()> {
     let ready = health.condition("partitions");
     let listener = http::listen(args.listen).await?;
     let serving = CancellationToken::new();
-    let server =
-        tokio::spawn(http::serve(listener, health.clone(), Router::new(), serving.clone()));
+    let server = tokio::spawn(http::serve(
+        listener,
+        health.clone(),
+        Router::new(),
+        serving.clone(),
+    ));
 
-    let result = match connect(&args, &stop).await? {
+    let result = match connect::connect(&args, &stop).await? {
         Some((codec, log)) => {
             let sequencer = Sequencer::spawn(Parts {
                 log: log.sequencer()?,
@@ -41,7 +45,7 @@ async fn main() -> Result<()> {
                 ready,
                 stop: stop.clone(),
             })?;
-            tokio::pin! { let ended = sequencer.wait(); }
+            let mut ended = pin!(sequencer.wait());
             tokio::select! {
                 result = &mut ended => result,
                 () = stop.cancelled() => {
@@ -55,30 +59,4 @@ async fn main() -> Result<()> {
     serving.cancel();
     server.await.context("the HTTP server panicked")??;
     result.context("the sequencer cannot go on")
-}
-
-/// Waits for the registry and for Kafka; none: told to stop meanwhile.
-async fn connect(
-    args: &SequencerArgs,
-    stop: &CancellationToken,
-) -> Result<Option<(Codec, Arc<KafkaLog>)>> {
-    let registry = args.registry();
-    let codec = retry_with_backoff("the schema registry", stop, async || {
-        match Codec::connect(&registry).await {
-            Err(error @ RegistryError::Unavailable { .. }) => Err(error),
-            settled => Ok(settled),
-        }
-    });
-    let Some(codec) = codec.await.transpose()? else { return Ok(None) };
-    let log = retry_with_backoff("Kafka", stop, async || {
-        let config = args.kafka();
-        match tokio::task::spawn_blocking(move || KafkaLog::connect(config)).await {
-            Ok(Err(error @ LogError::Unavailable(_))) => Err(error),
-            settled => Ok(settled),
-        }
-    });
-    let Some(log) = log.await.transpose().context("connecting to Kafka panicked")? else {
-        return Ok(None);
-    };
-    Ok(Some((codec, Arc::new(log?))))
 }

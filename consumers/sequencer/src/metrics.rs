@@ -45,17 +45,17 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let decided = |outcome: &'static str, code: &'static str| {
-            counter!("tidings_command_decided_total", "outcome" => outcome, "code" => code)
-        };
-        let claims = |result: &'static str| {
-            counter!("tidings_sequencer_claims_total", "result" => result)
-        };
+        let decided = |outcome: &'static str, code: &'static str| counter!("tidings_command_decided_total", "outcome" => outcome, "code" => code);
+        let claims =
+            |result: &'static str| counter!("tidings_sequencer_claims_total", "result" => result);
         Self {
             accepted: decided("accepted", ""),
             duplicate: decided("duplicate", ""),
             dead: decided("dead", ""),
-            rejected: Code::ALL.iter().map(|code| decided("rejected", code.as_str())).collect(),
+            rejected: Code::ALL
+                .iter()
+                .map(|code| decided("rejected", code.as_str()))
+                .collect(),
             decided_seconds: histogram!("tidings_command_decided_seconds"),
             dead_letters: counter!("tidings_dead_letters_total", "consumer" => "sequencer"),
             claims_won: claims("won"),

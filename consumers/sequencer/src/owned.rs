@@ -60,11 +60,18 @@ enum Intake {
     /// Too much is in flight.
     Full,
     /// A command went to the dead letters; its marker waits until it is there.
-    Dead { token: u64, command: Box<Stored> },
+    Dead {
+        token: u64,
+        command: Box<Stored>,
+    },
     /// A command could not be decoded for now.
-    Retry { until: Duration },
+    Retry {
+        until: Duration,
+    },
     /// The partition is given up; no more commands.
-    Closed { deadline: Duration },
+    Closed {
+        deadline: Duration,
+    },
 }
 
 impl Owned {
@@ -75,7 +82,14 @@ impl Owned {
         claimed_at: i64,
         folded: Folded,
     ) -> Self {
-        let Folded { state, inputs, last_valid, last_at, saved_upto, chunks } = folded;
+        let Folded {
+            state,
+            inputs,
+            last_valid,
+            last_at,
+            saved_upto,
+            chunks,
+        } = folded;
         let verified = last_valid.map(|last| Verified {
             upto: last.offset + 1,
             by: last.by,
@@ -181,7 +195,9 @@ impl Owned {
         let decision = self.state.decide(command, now);
         self.state.apply(&decision);
         let digest = self.state.digest();
-        let record = context.codec.encode_decision(&decision, stored, self.by, digest)?;
+        let record = context
+            .codec
+            .encode_decision(&decision, stored, self.by, digest)?;
         let decided = Decided::from(&decision.outcome);
         self.append(context, stored, record, Some(command.at), decided);
         if self.in_flight.len() >= context.options.max_in_flight {
@@ -203,10 +219,18 @@ impl Owned {
         asked: Option<Timestamp>,
         decided: Decided,
     ) {
-        let input = Input { topic: stored.topic, offset: stored.offset };
+        let input = Input {
+            topic: stored.topic,
+            offset: stored.offset,
+        };
         let token = context.produce(Topic::MessageDelivered, self.partition, record);
         self.inputs.advance(input);
-        self.in_flight.push_back(InFlight { token, input, asked, decided });
+        self.in_flight.push_back(InFlight {
+            token,
+            input,
+            asked,
+            decided,
+        });
     }
 
     /// Sends a command that nobody can decide to the dead letters.
@@ -226,14 +250,22 @@ impl Owned {
         let attempts = std::mem::take(&mut self.attempts) + 1;
         let letter = dead_letter(&stored, &error.to_string(), attempts);
         let token = context.produce(Topic::DeadSequencer, self.partition, letter);
-        self.pause(context, Intake::Dead { token, command: Box::new(stored) })
+        self.pause(
+            context,
+            Intake::Dead {
+                token,
+                command: Box::new(stored),
+            },
+        )
     }
 
     /// The dead letter is durable: mark its command as decided, and go on.
     fn buried(&mut self, context: &mut Context, command: &Stored) -> Result<(), Stop> {
         context.metrics.dead_letters.increment(1);
         let at = self.tick_time(context);
-        let record = context.codec.encode_dead(command, at, self.by, self.state.digest())?;
+        let record = context
+            .codec
+            .encode_dead(command, at, self.by, self.state.digest())?;
         self.append(context, command, record, None, Decided::Dead);
         self.start(context)
     }
@@ -245,7 +277,10 @@ impl Owned {
         token: u64,
         result: Result<i64, LogError>,
     ) -> Result<(), Stop> {
-        let is_next = self.in_flight.front().is_some_and(|first| first.token == token);
+        let is_next = self
+            .in_flight
+            .front()
+            .is_some_and(|first| first.token == token);
         if is_next {
             return self.acknowledged(context, result?);
         }
@@ -259,9 +294,19 @@ impl Owned {
             }
             return Ok(());
         }
-        if self.in_flight.iter().any(|decision| decision.token == token) {
-            let outcome = if result.is_ok() { "out of order" } else { "with a failure" };
-            return Err(Stop::Unsure(format!("a decision was acknowledged {outcome}")));
+        if self
+            .in_flight
+            .iter()
+            .any(|decision| decision.token == token)
+        {
+            let outcome = if result.is_ok() {
+                "out of order"
+            } else {
+                "with a failure"
+            };
+            return Err(Stop::Unsure(format!(
+                "a decision was acknowledged {outcome}"
+            )));
         }
         // A failed piece of a snapshot would leave a checkpoint without it; and
         // a failure of a former owner's record in this process tells nothing.
@@ -276,7 +321,9 @@ impl Owned {
         if offset != self.expected {
             self.check_gap(context, offset)?;
         }
-        let Some(decision) = self.in_flight.pop_front() else { return Ok(()) };
+        let Some(decision) = self.in_flight.pop_front() else {
+            return Ok(());
+        };
         self.expected = offset + 1;
         let verified = self.verified.get_or_insert_with(|| Verified {
             upto: 0,
@@ -287,9 +334,14 @@ impl Owned {
         verified.by = self.by;
         verified.next.advance(decision.input);
         let now = context.clock.now();
-        let after = decision.asked.map(|asked| now.0.saturating_sub(asked.0).max(0) as u64);
-        context.metrics.decided(decision.decided, after.map(Duration::from_millis));
-        self.checkpointer.verified(context, decision.token, verified)
+        let after = decision
+            .asked
+            .map(|asked| now.0.saturating_sub(asked.0).max(0) as u64);
+        context
+            .metrics
+            .decided(decision.decided, after.map(Duration::from_millis));
+        self.checkpointer
+            .verified(context, decision.token, verified)
     }
 
     /// Somebody else wrote between the expected offset and this one.
@@ -310,7 +362,12 @@ impl Owned {
         match rule.current() {
             Some(current) if current != self.by => Err(Stop::Superseded(current)),
             _ => {
-                tracing::info!(partition, from, to = offset, "another's records here are void");
+                tracing::info!(
+                    partition,
+                    from,
+                    to = offset,
+                    "another's records here are void"
+                );
                 Ok(())
             }
         }
@@ -327,18 +384,20 @@ impl Owned {
             _ => {}
         }
         let closed = self.is_closed();
-        if !self.checkpointer.is_due(now) && !(closed && self.checkpointer.is_idle()) {
+        let due = self.checkpointer.is_due(now) || closed && self.checkpointer.is_idle();
+        if !due {
             return Ok(());
         }
         match (self.in_flight.back(), &self.verified) {
             (Some(_), _) if closed => Ok(()),
             (Some(last), _) => {
-                self.checkpointer.take_unverified(&mut self.state, last.token);
+                self.checkpointer
+                    .take_unverified(&mut self.state, last.token);
                 Ok(())
             }
-            (None, Some(at)) if at.upto > self.checkpointer.saved_upto() => {
-                self.checkpointer.take_verified(context, &mut self.state, at)
-            }
+            (None, Some(at)) if at.upto > self.checkpointer.saved_upto() => self
+                .checkpointer
+                .take_verified(context, &mut self.state, at),
             _ => Ok(()),
         }
     }
@@ -358,7 +417,9 @@ impl Owned {
 
     /// Whether it was closed, and is finished or has had its time.
     pub(crate) fn is_finished(&self, now: Duration) -> bool {
-        let Intake::Closed { deadline } = self.intake else { return false };
+        let Intake::Closed { deadline } = self.intake else {
+            return false;
+        };
         let saved = self
             .verified
             .as_ref()

@@ -23,7 +23,13 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn new(topic: Topic, partition: i32, next: i64) -> Self {
-        Self { topic, partition, next, follower: None, batch: Vec::new() }
+        Self {
+            topic,
+            partition,
+            next,
+            follower: None,
+            batch: Vec::new(),
+        }
     }
 
     /// Adds what can be read now below `to`; says whether that was all of it.
@@ -74,8 +80,14 @@ pub(crate) struct SavedChunk {
 impl SavedChunk {
     /// Of a chunk's record.
     pub(crate) fn of(key: Bytes, snapshot: &Snapshot) -> Option<Self> {
-        let Snapshot::Window(entries) = snapshot else { return None };
-        let newest = entries.iter().map(|(_, first)| first.at).max().unwrap_or_default();
+        let Snapshot::Window(entries) = snapshot else {
+            return None;
+        };
+        let newest = entries
+            .iter()
+            .map(|(_, first)| first.at)
+            .max()
+            .unwrap_or_default();
         Some(Self { key, newest })
     }
 
@@ -111,7 +123,12 @@ pub(crate) struct SavedReader {
 impl SavedReader {
     pub(crate) fn new(partition: i32) -> Self {
         let tail = Tail::new(Topic::ConversationState, partition, 0);
-        Self { tail, to: None, last: HashMap::new(), batch: Vec::new() }
+        Self {
+            tail,
+            to: None,
+            last: HashMap::new(),
+            batch: Vec::new(),
+        }
     }
 
     /// Reads some; says whether that was all there is.
@@ -127,7 +144,9 @@ impl SavedReader {
         };
         let done = self.tail.read(reader, to, &mut self.batch)?;
         for stored in self.batch.drain(..) {
-            let Some(key) = stored.record.key.clone() else { continue };
+            let Some(key) = stored.record.key.clone() else {
+                continue;
+            };
             if stored.record.value.is_some() {
                 self.last.insert(key, stored);
             } else {
@@ -167,6 +186,12 @@ impl SavedReader {
             }
         }
         let (upto, by, next) = checkpoint?;
-        Some(Saved { pieces, chunks, upto, by, next })
+        Some(Saved {
+            pieces,
+            chunks,
+            upto,
+            by,
+            next,
+        })
     }
 }

@@ -55,7 +55,7 @@ pub struct Sequencer {
 }
 
 enum Slot {
-    Claiming(Claim),
+    Claiming(Box<Claim>),
     Owned(Box<Owned>),
 }
 
@@ -72,10 +72,25 @@ impl Sequencer {
     /// One that owns nothing yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { log, reader, codec, clock, options, ready, stop } = parts;
+        let Parts {
+            log,
+            reader,
+            codec,
+            clock,
+            options,
+            ready,
+            stop,
+        } = parts;
         let metrics = Metrics::new();
-        let context =
-            Context { log, reader, codec, clock, options, metrics, next_token: 0 };
+        let context = Context {
+            log,
+            reader,
+            codec,
+            clock,
+            options,
+            metrics,
+            next_token: 0,
+        };
         Self {
             context,
             ready,
@@ -139,9 +154,11 @@ impl Sequencer {
     fn handle(&mut self, event: SequencerEvent) -> Result<(), SequencerError> {
         match event {
             SequencerEvent::Command(stored) => self.command(stored),
-            SequencerEvent::Produced { token, partition, result } => {
-                self.produced(token, partition, result)
-            }
+            SequencerEvent::Produced {
+                token,
+                partition,
+                result,
+            } => self.produced(token, partition, result),
             SequencerEvent::Assigned(partitions) => {
                 self.assigned = true;
                 tracing::info!(?partitions, "partitions assigned");
@@ -150,7 +167,8 @@ impl Sequencer {
                         self.stop_log(partition)?;
                     } else {
                         let claim = Claim::new(&self.context, partition);
-                        self.partitions.insert(partition, Slot::Claiming(claim));
+                        self.partitions
+                            .insert(partition, Slot::Claiming(Box::new(claim)));
                     }
                 }
                 Ok(())
@@ -172,7 +190,9 @@ impl Sequencer {
     fn command(&mut self, stored: Stored) -> Result<(), SequencerError> {
         let partition = stored.partition;
         // Of a partition that is not its own any more, it is the next owner's.
-        let Some(Slot::Owned(owned)) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        let Some(Slot::Owned(owned)) = self.partitions.get_mut(&partition) else {
+            return Ok(());
+        };
         let result = owned.command(&mut self.context, stored);
         self.drop_where_stopped(partition, result)
     }
@@ -216,7 +236,10 @@ impl Sequencer {
         self.context.metrics.dropped.increment(1);
         self.stop_log(partition)?;
         let claim = Claim::after_a_wait(&self.context, partition);
-        match self.partitions.insert(partition, Slot::Claiming(claim)) {
+        match self
+            .partitions
+            .insert(partition, Slot::Claiming(Box::new(claim)))
+        {
             // It is being given up: leave it to the next owner.
             Some(Slot::Owned(owned)) if owned.is_closed() => {
                 self.partitions.remove(&partition);
@@ -256,7 +279,9 @@ impl Sequencer {
         self.busy = false;
         let mut won = Vec::new();
         for (&partition, slot) in &mut self.partitions {
-            let Slot::Claiming(claim) = slot else { continue };
+            let Slot::Claiming(claim) = slot else {
+                continue;
+            };
             match claim.turn(&mut self.context)? {
                 Progress::Idle => {}
                 Progress::Busy => self.busy = true,
@@ -311,8 +336,7 @@ impl Sequencer {
         self.context.metrics.owned.set(count as f64);
         self.context.metrics.in_flight.set(in_flight as f64);
         self.context.metrics.epoch.set(epoch.0 as f64);
-        self.ready.set_ready(
-            self.assigned && !self.stopping && count == self.partitions.len(),
-        );
+        self.ready
+            .set_ready(self.assigned && !self.stopping && count == self.partitions.len());
     }
 }

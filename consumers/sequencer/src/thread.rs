@@ -23,11 +23,9 @@ impl Sequencer {
             .name("sequencer".to_owned())
             .spawn(move || {
                 let result = Self::new(parts).run();
-                if let Err(unheard) = ending.send(result) {
-                    // Nobody waits any more; the log line is all that is left.
-                    if let Err(error) = unheard {
-                        tracing::error!(%error, "the sequencer ended");
-                    }
+                // Where nobody waits any more, the log line is all that is left.
+                if let Err(Err(error)) = ending.send(result) {
+                    tracing::error!(%error, "the sequencer ended");
                 }
             })
             .map_err(SequencerError::Thread)?;
