@@ -116,6 +116,16 @@ fn the_last_handle_may_go_with_an_append() {
     assert_eq!(receiver.recv_timeout(DEADLINE).expect("ends"), Ok(0));
 }
 
+/// Who panics over the end of an append keeps nobody else from being told.
+#[test]
+fn a_panic_over_an_append_is_its_own() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let log = open(dir.path());
+    let panics = Box::new(|_| panic!("on purpose"));
+    log.append(Topic::MessageSent, 0, record(0), panics);
+    assert_eq!(append(&log, Topic::MessageSent, 0, record(1)), 1);
+}
+
 /// Closing the log ends what waits, durably.
 #[test]
 fn closing_finishes_what_waits() {

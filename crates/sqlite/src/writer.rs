@@ -1,8 +1,9 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use rusqlite::Connection;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::checkpoint::Checkpointer;
 use crate::connection::Connector;
@@ -55,7 +56,19 @@ impl Writer {
     }
 
     /// Runs until the queue is closed and everything in it is done.
-    pub(crate) fn run(mut self) {
+    ///
+    /// A panic of a job or of a `done` is theirs alone. One of the writer or of
+    /// its group writer ends the process: what is held in memory may be wrong
+    /// then, and whoever appends would wait for ever. Nothing acknowledged is
+    /// lost by it.
+    pub(crate) fn run(self) {
+        if catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
+            error!("the database's writer thread has panicked: the process ends");
+            std::process::abort();
+        }
+    }
+
+    fn serve(mut self) {
         self.queue.served_by(std::thread::current().id());
         let mut more = false;
         while let Some(taken) = self.queue.take(more) {
@@ -90,7 +103,7 @@ impl Writer {
                     group_writer.committed();
                 }
                 for (done, outcome) in dones.into_iter().zip(outcomes) {
-                    done(outcome);
+                    tell(done, outcome);
                 }
                 if let Some(connection) = &self.connection {
                     self.checkpointer.after_commit(connection);
@@ -155,8 +168,16 @@ impl Writer {
             group_writer.failed(&error.share());
         }
         for done in dones {
-            done(Err(error.share()));
+            tell(done, Err(error.share()));
         }
+    }
+}
+
+/// Says how a job ended. Whoever panics over it must not keep others from
+/// being told.
+fn tell(done: Done, outcome: Result<(), Error>) {
+    if catch_unwind(AssertUnwindSafe(|| done(outcome))).is_err() {
+        error!("whoever was told of a job's end has panicked");
     }
 }
 
@@ -167,7 +188,13 @@ impl Writer {
 /// rolled the whole transaction back.
 fn alone(connection: &Connection, job: Job) -> Result<Result<(), Error>, Error> {
     run_cached(connection, "SAVEPOINT job")?;
-    let outcome = job(connection);
+    // What a job that panics has changed in the file is rolled back below, and
+    // it was given nothing else to change.
+    let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| job(connection))) else {
+        error!("a job of the database's writer thread has panicked");
+        undo(connection)?;
+        return Ok(Err(Error::Fatal("the job has panicked".to_owned())));
+    };
     match outcome {
         Ok(()) => {
             run_cached(connection, "RELEASE job")?;
@@ -177,11 +204,15 @@ fn alone(connection: &Connection, job: Job) -> Result<Result<(), Error>, Error> 
             Err(error.into())
         }
         Err(error) => {
-            run_cached(connection, "ROLLBACK TO job")?;
-            run_cached(connection, "RELEASE job")?;
+            undo(connection)?;
             Ok(Err(error.into()))
         }
     }
+}
+
+fn undo(connection: &Connection) -> rusqlite::Result<()> {
+    run_cached(connection, "ROLLBACK TO job")?;
+    run_cached(connection, "RELEASE job")
 }
 
 fn run_cached(connection: &Connection, sql: &str) -> rusqlite::Result<()> {

@@ -80,6 +80,31 @@ fn a_job_fails_alone() {
     assert_eq!(stored(&database), [1, 2]);
 }
 
+#[test]
+fn a_panic_is_the_jobs_own() {
+    let (_dir, database) = opened();
+    let (ends, ended) = unbounded();
+    let release = hold(&database);
+    let panics: Job = Box::new(|c| {
+        c.execute("INSERT INTO t VALUES (3)", [])?;
+        panic!("on purpose");
+    });
+    database.submit(Priority::Log, insert(1), send_to(&ends));
+    database.submit(Priority::Log, panics, send_to(&ends));
+    let panics = Box::new(|_| panic!("on purpose"));
+    database.submit(Priority::Log, insert(2), panics);
+    database.submit(Priority::Log, insert(4), send_to(&ends));
+    drop(release);
+    let results: Vec<_> = (0..3)
+        .map(|_| ended.recv_timeout(DEADLINE).expect("ends"))
+        .collect();
+    assert!(
+        matches!(results[..], [Ok(()), Err(Error::Fatal(_)), Ok(())]),
+        "{results:?}"
+    );
+    assert_eq!(stored(&database), [1, 2, 4]);
+}
+
 /// Log jobs go before view jobs, and a group takes one view job only.
 #[test]
 fn views_take_turns() {

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -84,7 +85,15 @@ impl Append {
         if let Some(place) = &self.place {
             place.fence.close_after(place.ordinal);
         }
-        (self.done)(Err(error));
+        tell(self.done, Err(error));
+    }
+}
+
+/// Says how an append ended. Whoever panics over it must not keep others from
+/// being told.
+pub(super) fn tell(done: AppendDone, result: Result<i64, AppendError>) {
+    if catch_unwind(AssertUnwindSafe(|| done(result))).is_err() {
+        tracing::error!("whoever was told of an append's end has panicked");
     }
 }
 

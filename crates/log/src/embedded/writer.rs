@@ -6,7 +6,7 @@ use tidings_sqlite::{Error, GroupWriter, Written};
 
 use super::encoding;
 use super::layout::{Layout, Slot};
-use super::queue::{Append, Queue};
+use super::queue::{Append, Queue, tell};
 use super::signal::{Listeners, Topics};
 use super::tail::Tail;
 use crate::AppendError;
@@ -127,7 +127,7 @@ impl GroupWriter for LogWriter {
         drop(tail);
         self.shared.listeners.wake(topics);
         for (done, offset) in dones {
-            done(offset.ok_or_else(after_failure));
+            tell(done, offset.ok_or_else(after_failure));
         }
     }
 
