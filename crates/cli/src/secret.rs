@@ -1,15 +1,37 @@
 //! Where the secret that tokens are signed with comes from.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use tidings_service::auth::Secret;
 
 /// The file in a data folder that keeps the secret `tidings dev` made.
 const FILE: &str = "jwt-secret";
+
+/// A secret as it was given. Checked later than the other arguments, whose
+/// values are shown where they are wrong.
+#[derive(Clone)]
+struct Given(String);
+
+impl FromStr for Given {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Given(redacted)")
+    }
+}
 
 /// The data folder and the secret.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,7 +51,7 @@ pub(crate) struct SecretArgs {
         hide_env_values = true,
         value_name = "SECRET"
     )]
-    jwt_secret: Option<Secret>,
+    jwt_secret: Option<Given>,
     /// File that holds the secret
     #[arg(
         long,
@@ -69,8 +91,12 @@ impl SecretArgs {
     }
 
     fn given(&self) -> Result<Option<Secret>> {
-        match (&self.jwt_secret, &self.jwt_secret_file) {
-            (Some(secret), _) => Ok(Some(secret.clone())),
+        let given = self.jwt_secret.as_ref().filter(|given| !given.0.is_empty());
+        match (given, &self.jwt_secret_file) {
+            (Some(given), _) => {
+                let secret = Secret::new(given.0.as_str()).context("TIDINGS_JWT_SECRET")?;
+                Ok(Some(secret))
+            }
             (None, Some(file)) => Ok(Some(Secret::from_file(file)?)),
             (None, None) => Ok(None),
         }
@@ -150,7 +176,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut args = args(dir.path());
         args.find_or_make().unwrap();
-        args.jwt_secret = Some(Secret::new("x".repeat(32)).unwrap());
+        args.jwt_secret = Some(Given("x".repeat(32)));
         assert_eq!(args.find().unwrap().expose(), "x".repeat(32));
+        args.jwt_secret = Some(Given("short".to_owned()));
+        let error = format!("{:#} {args:?}", args.find().unwrap_err());
+        assert!(
+            error.contains("TIDINGS_JWT_SECRET") && !error.contains("short\""),
+            "{error}"
+        );
     }
 }

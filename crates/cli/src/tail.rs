@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use tidings_log::{LogError, LogReader, read_range};
 use tidings_wire::{Codec, Stored, Topic, format_time};
 
@@ -188,8 +189,8 @@ impl<W: Write> Printer<W> {
             return Err(Stop::Enough);
         }
         self.left -= 1;
-        serde_json::to_writer(&mut self.out, &line(&self.codec, stored))
-            .map_err(io::Error::from)?;
+        let line = Line::new(&self.codec, stored);
+        serde_json::to_writer(&mut self.out, &line).map_err(io::Error::from)?;
         self.out.write_all(b"\n")?;
         // Nobody should wait for a record that is there already.
         if self.left == 0 {
@@ -201,39 +202,56 @@ impl<W: Write> Printer<W> {
 }
 
 /// A record as an object.
-fn line(codec: &Codec, stored: &Stored) -> Value {
-    let record = &stored.record;
-    let text = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes));
-    // Of headers that repeat, the last counts.
-    let headers: Map<String, Value> = record
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_owned(), text(value)))
-        .collect();
-    let mut line = json!({
-        "topic": stored.topic.name(),
-        "partition": stored.partition,
-        "offset": stored.offset,
-        "timestamp": format_time(record.timestamp),
-        "key": record.key.as_deref().map(text),
-        "headers": headers,
-        "value": null,
-    });
-    let decoded = if Topic::WITH_SCHEMA.contains(&stored.topic) {
-        codec.to_json(record).map_err(|error| error.to_string())
-    } else {
-        // Whatever could not be read when it was put here.
-        line["value"] = record.value.as_deref().map(hex).into();
-        return line;
-    };
-    match decoded {
-        Ok(value) => line["value"] = value,
-        Err(error) => {
-            line["error"] = error.into();
-            line["hex"] = record.value.as_deref().map(hex).into();
+#[derive(Debug, Serialize)]
+struct Line {
+    topic: &'static str,
+    partition: i32,
+    offset: i64,
+    timestamp: String,
+    key: Option<String>,
+    /// Of headers that repeat, the last.
+    headers: Map<String, Value>,
+    value: Value,
+    /// Why the value could not be decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// The value that could not be decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hex: Option<String>,
+}
+
+impl Line {
+    fn new(codec: &Codec, stored: &Stored) -> Self {
+        let record = &stored.record;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = record.headers.iter();
+        let mut line = Self {
+            topic: stored.topic.name(),
+            partition: stored.partition,
+            offset: stored.offset,
+            timestamp: format_time(record.timestamp),
+            key: record.key.as_deref().map(text),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), text(value).into()))
+                .collect(),
+            value: Value::Null,
+            error: None,
+            hex: None,
+        };
+        if !Topic::WITH_SCHEMA.contains(&stored.topic) {
+            // Whatever could not be read when it was put here.
+            line.value = record.value.as_deref().map(hex).into();
+            return line;
         }
+        match codec.to_json(record) {
+            Ok(value) => line.value = value,
+            Err(error) => {
+                line.error = Some(error.to_string());
+                line.hex = record.value.as_deref().map(hex);
+            }
+        }
+        line
     }
-    line
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -281,17 +299,14 @@ mod tests {
             record: record.clone(),
         };
         let codec = Codec::locked();
-        let sent = line(&codec, &stored(Topic::MessageSent));
-        assert_eq!(sent["value"], Value::Null);
-        assert_eq!(sent["hex"], "dead");
-        assert!(sent["error"].is_string());
-        assert_eq!(sent["headers"], json!({"tenant": "acme"}));
-        assert_eq!(
-            (&sent["partition"], &sent["offset"]),
-            (&json!(3), &json!(7))
-        );
-        let dead = line(&codec, &stored(Topic::DeadSequencer));
-        assert_eq!(dead["value"], "dead");
-        assert!(dead.get("error").is_none());
+        let sent = Line::new(&codec, &stored(Topic::MessageSent));
+        assert_eq!(sent.value, Value::Null);
+        assert_eq!(sent.hex.as_deref(), Some("dead"));
+        assert!(sent.error.is_some());
+        assert_eq!(sent.headers["tenant"], "acme");
+        assert_eq!((sent.partition, sent.offset), (3, 7));
+        let dead = Line::new(&codec, &stored(Topic::DeadSequencer));
+        assert_eq!(dead.value, "dead");
+        assert!(dead.error.is_none() && dead.hex.is_none());
     }
 }

@@ -159,13 +159,19 @@ impl Nicks {
         }
     }
 
-    /// Reads `[HH:MM]  * nick text`, and `=== nick text` where the nick is one
-    /// of the log's.
+    /// Reads `[HH:MM]  * nick text`, and `=== nick text` where the first word
+    /// is a nick of the log's.
     fn parse_action(&self, line: &str) -> Entry {
-        let (time, rest) = match split_time(line) {
-            Some((time, rest)) => (Some(time), rest.strip_prefix("  * ").unwrap_or(rest)),
-            None => (None, line.strip_prefix("=== ").unwrap_or(line)),
+        let Some((time, rest)) = split_time(line) else {
+            let rest = line.strip_prefix("=== ").unwrap_or(line);
+            let (nick, text) = rest.split_once(' ').unwrap_or((rest, ""));
+            return if self.all.contains(nick) {
+                action(nick, text, None)
+            } else {
+                Entry::Notice
+            };
         };
+        let rest = rest.strip_prefix("  * ").unwrap_or(rest);
         let spaced = self.spaced.iter().filter_map(|nick| {
             let text = rest.strip_prefix(nick.as_str())?;
             Some((nick.as_str(), text.strip_prefix(' ')?))
@@ -174,19 +180,20 @@ impl Nicks {
             .max_by_key(|(nick, _)| nick.len())
             .or_else(|| rest.split_once(' '))
             .unwrap_or((rest, ""));
-        if nick.is_empty() || (time.is_none() && !self.all.contains(nick)) {
-            return if time.is_some() {
-                Entry::Unreadable
-            } else {
-                Entry::Notice
-            };
+        if nick.is_empty() {
+            Entry::Unreadable
+        } else {
+            action(nick, text, Some(time))
         }
-        Entry::Said {
-            nick: nick.to_owned(),
-            text: text.to_owned(),
-            kind: Kind::Action,
-            time: time.map(str::to_owned),
-        }
+    }
+}
+
+fn action(nick: &str, text: &str, time: Option<&str>) -> Entry {
+    Entry::Said {
+        nick: nick.to_owned(),
+        text: text.to_owned(),
+        kind: Kind::Action,
+        time: time.map(str::to_owned),
     }
 }
 
@@ -314,7 +321,9 @@ mod tests {
             log.entries[1],
             said("Asl[a] n", "waves", Kind::Action, Some("10:01"))
         );
-        assert_eq!(log.entries[2], said("Asl[a] n", "bows", Kind::Action, None));
+        // Without a time, only a first word that is a nick tells an action
+        // from a server's notice.
+        assert_eq!(log.entries[2], Entry::Notice);
     }
 
     #[test]
