@@ -14,7 +14,7 @@ use tidings_log::SequencerEvent;
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerOptions};
 use tidings_service::health::Condition;
 use tidings_wire::{
-    Codec, Delivered, DeliveredBody, Input, Record, Topic, TraceParent, delivered_header,
+    Codec, Delivered, DeliveredBody, Input, Record, Stored, Topic, TraceParent, delivered_header,
     partition_of,
 };
 use tokio_util::sync::CancellationToken;
@@ -218,37 +218,14 @@ impl Scene {
 
     /// Reads a partition by the rule, and checks what must always hold of it.
     pub(crate) fn read(&self, partition: i32) -> Reading {
-        let mut reading = Reading::default();
-        let mut rule = ReaderRule::default();
-        let mut state = Partition::new();
-        let mut owners = vec![None];
-        for stored in self.world.all(Topic::MessageDelivered, partition) {
-            match delivered_header(&stored.record).unwrap() {
-                Delivered::Claim(by) => {
-                    rule.claim(by);
-                }
-                Delivered::Decided(marked) if rule.decision(marked.by) == Verdict::Valid => {
-                    reading.take_in(
-                        marked.input,
-                        self.codec.decode_delivered(&stored.record).unwrap(),
-                    );
-                    if let Some(Some(decision)) = reading.inputs.get(&marked.input) {
-                        state.apply(decision);
-                    }
-                    assert_eq!(marked.digest, state.digest(), "digest at {}", stored.offset);
-                }
-                Delivered::Decided(_) => reading.void += 1,
-            }
-            owners.push(rule.current());
-        }
+        let (reading, owners) = Reading::of(
+            &self.codec,
+            &self.world.all(Topic::MessageDelivered, partition),
+        );
         for mark in self.world.marks(partition) {
-            assert_eq!(
-                mark.current, owners[mark.offset as usize],
-                "mark at {}",
-                mark.offset
-            );
+            let owner = owners[mark.offset as usize];
+            assert_eq!(mark.current, owner, "mark at {}", mark.offset);
         }
-        reading.owner = rule.current();
         reading
     }
 
@@ -308,6 +285,34 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
+    /// Reads a whole partition by the rule, and checks what must always hold;
+    /// gives also the owner before each offset.
+    pub(crate) fn of(codec: &Codec, records: &[Stored]) -> (Self, Vec<Option<Ownership>>) {
+        let mut reading = Self::default();
+        let mut rule = ReaderRule::default();
+        let mut state = Partition::new();
+        let mut owners = vec![None];
+        for stored in records {
+            match delivered_header(&stored.record).unwrap() {
+                Delivered::Claim(by) => {
+                    rule.claim(by);
+                }
+                Delivered::Decided(marked) if rule.decision(marked.by) == Verdict::Valid => {
+                    let body = codec.decode_delivered(&stored.record).unwrap();
+                    if let DeliveredBody::Decision(decision) = &body {
+                        state.apply(decision);
+                    }
+                    reading.take_in(marked.input, body);
+                    assert_eq!(marked.digest, state.digest(), "digest at {}", stored.offset);
+                }
+                Delivered::Decided(_) => reading.void += 1,
+            }
+            owners.push(rule.current());
+        }
+        reading.owner = rule.current();
+        (reading, owners)
+    }
+
     fn take_in(&mut self, input: Input, body: DeliveredBody) {
         let decision = match body {
             DeliveredBody::Dead { .. } => None,
