@@ -1,3 +1,4 @@
+use mongodb::bson::{Bson, Document};
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use crate::history::StoreError;
@@ -31,9 +32,12 @@ pub(super) fn classify(error: &Error) -> StoreError {
 fn of_code(code: i32, message: String, otherwise: fn(String) -> StoreError) -> StoreError {
     match code {
         // Unreachable, not primary, shutting down, timed out, interrupted,
-        // write concern not reached in time, conflicts, no space left.
+        // write concern not reached in time, conflicts, no space left; and two
+        // upserts of one `_id` at once, one of which inserted it.
         6 | 7 | 24 | 46 | 50 | 64 | 89 | 91 | 112 | 117 | 133 | 189 | 202 | 262 | 9001 | 10_107
-        | 11_600 | 11_602 | 13_435 | 13_436 | 14_031 => StoreError::Transient(message),
+        | 11_600 | 11_602 | 13_435 | 13_436 | 14_031 | DUPLICATE_KEY => {
+            StoreError::Transient(message)
+        }
         // Asked to slow down, or out of memory for this.
         146 | 429 | 462 | 16_500 => StoreError::Saturated(message),
         // Not allowed, not authenticated, unknown command or option, index or
@@ -47,11 +51,8 @@ fn of_code(code: i32, message: String, otherwise: fn(String) -> StoreError) -> S
 }
 
 /// The one error that says what to do about many: what makes all of it wait
-/// comes before what is wrong with a single row. Rows that are there already
-/// are no error.
-pub(super) fn of_write_errors<'a>(
-    errors: impl IntoIterator<Item = (i32, &'a str)>,
-) -> Result<(), StoreError> {
+/// comes before what is wrong with a single row.
+fn worst_of<'a>(errors: impl IntoIterator<Item = (i32, &'a str)>) -> Result<(), StoreError> {
     let rank = |error: &StoreError| match error {
         StoreError::Fatal(_) => 0,
         StoreError::Transient(_) => 1,
@@ -60,7 +61,6 @@ pub(super) fn of_write_errors<'a>(
     };
     errors
         .into_iter()
-        .filter(|(code, _)| *code != DUPLICATE_KEY)
         .map(|(code, message)| {
             of_code(
                 code,
@@ -85,41 +85,60 @@ pub(super) fn of_insert<T>(result: Result<T, Error>) -> Result<(), StoreError> {
         )));
     }
     let errors = failed.write_errors.iter().flatten();
-    of_write_errors(errors.map(|error| (error.code, error.message.as_str())))
+    let others = errors.filter(|error| error.code != DUPLICATE_KEY);
+    worst_of(others.map(|error| (error.code, error.message.as_str())))
+}
+
+/// The result of an update command. The driver is content where the command as
+/// a whole was; what became of each statement stands in the answer.
+pub(super) fn of_update(answer: &Document) -> Result<(), StoreError> {
+    if let Ok(concern) = answer.get_document("writeConcernError") {
+        return Err(StoreError::Transient(format!(
+            "write concern error: {concern}"
+        )));
+    }
+    let Ok(errors) = answer.get_array("writeErrors") else {
+        return Ok(());
+    };
+    worst_of(errors.iter().filter_map(Bson::as_document).map(|error| {
+        let code = error.get_i32("code").unwrap_or_default();
+        (code, error.get_str("errmsg").unwrap_or_default())
+    }))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{StoreError, of_write_errors};
+    use mongodb::bson::doc;
 
-    #[test]
-    fn rows_that_are_there_are_no_error() {
-        assert_eq!(
-            of_write_errors([(11_000, "duplicate key"), (11_000, "duplicate key")]),
-            Ok(())
-        );
-    }
+    use super::{StoreError, of_update, worst_of};
 
     #[test]
     fn what_makes_all_wait_comes_before_what_one_row_did() {
-        let errors = [
-            (121, "validation"),
-            (11_000, "duplicate key"),
-            (10_107, "not primary"),
-        ];
+        let errors = [(121, "validation"), (10_107, "not primary")];
+        assert!(matches!(worst_of(errors), Err(StoreError::Transient(_))));
+        let unknown = [(99_999, "who knows")];
+        assert!(matches!(worst_of(unknown), Err(StoreError::Data(_))));
         assert!(matches!(
-            of_write_errors(errors),
-            Err(StoreError::Transient(_))
-        ));
-        let errors = [(11_000, "duplicate key"), (99_999, "who knows")];
-        assert!(matches!(of_write_errors(errors), Err(StoreError::Data(_))));
-        assert!(matches!(
-            of_write_errors([(16_500, "rate")]),
+            worst_of([(16_500, "rate")]),
             Err(StoreError::Saturated(_))
         ));
         assert!(matches!(
-            of_write_errors([(13, "not authorized")]),
+            worst_of([(13, "not authorized")]),
             Err(StoreError::Fatal(_))
         ));
+        assert_eq!(worst_of([]), Ok(()));
+    }
+
+    #[test]
+    fn each_statement_of_an_update_is_looked_at() {
+        assert_eq!(of_update(&doc! { "ok": 1, "n": 3 }), Ok(()));
+        let raced = doc! { "ok": 1, "writeErrors": [{ "index": 0, "code": 11_000 }] };
+        assert!(matches!(of_update(&raced), Err(StoreError::Transient(_))));
+        let bad = doc! { "ok": 1, "writeErrors": [
+            { "index": 1, "code": 121, "errmsg": "failed validation" },
+        ] };
+        assert!(matches!(of_update(&bad), Err(StoreError::Data(_))));
+        let concern = doc! { "ok": 1, "writeConcernError": { "code": 64 } };
+        assert!(matches!(of_update(&concern), Err(StoreError::Transient(_))));
     }
 }

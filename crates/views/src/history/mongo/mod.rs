@@ -13,10 +13,9 @@ mod write;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 use mongodb::options::{
-    ClientOptions, DatabaseOptions, FindOptions, IndexOptions, ReadPreference, SelectionCriteria,
-    WriteConcern,
+    ClientOptions, DatabaseOptions, FindOptions, ReadPreference, SelectionCriteria, WriteConcern,
 };
 use mongodb::{Client, Database, IndexModel};
 use tidings_domain::{
@@ -27,7 +26,7 @@ use tidings_domain::{
 use self::error::classify;
 use self::record::member_id;
 use super::document::id_text;
-use super::outcome::{of_event, of_message};
+use super::outcome::of_message;
 use super::{ConversationPage, HistoryReader, HistoryWriter, Position, StoreError};
 
 /// The database where the address names none.
@@ -40,9 +39,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_CONCERN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long any one operation may take.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
-/// Ids in one query, so that it stays far below the 16 MB of a document.
-const IDS_A_QUERY: usize = 10_000;
-
 /// The history view in MongoDB. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct MongoHistory {
@@ -107,31 +103,15 @@ impl MongoHistory {
     }
 }
 
-/// Indexes beyond that of `_id`: for the conversations of a user, and for the
-/// event of a command that sent no message. All else is found by `_id`.
-fn indexes() -> [(&'static str, IndexModel); 2] {
-    let by_user = IndexModel::builder()
-        .keys(doc! { "tenant": 1, "user_id": 1 })
-        .build();
-    let sparse = IndexOptions::builder().sparse(true).build();
-    let by_command = IndexModel::builder()
-        .keys(doc! { "command": 1 })
-        .options(sparse)
-        .build();
-    [("members", by_user), ("events", by_command)]
-}
-
 #[async_trait]
 impl HistoryWriter for MongoHistory {
     async fn prepare(&self) -> Result<(), StoreError> {
-        for (collection, index) in indexes() {
-            let collection = self
-                .database
-                .collection::<mongodb::bson::Document>(collection);
-            self.in_time(async { collection.create_index(index).await })
-                .await?;
-        }
-        Ok(())
+        // For the conversations of a user. All else is found by `_id`.
+        let keys = doc! { "tenant": 1, "user_id": 1 };
+        let by_user = IndexModel::builder().keys(keys).build();
+        let members = self.database.collection::<Document>("members");
+        self.in_time(async { members.create_index(by_user).await.map(drop) })
+            .await
     }
 
     async fn positions(&self) -> Result<Vec<Position>, StoreError> {
@@ -143,28 +123,26 @@ impl HistoryWriter for MongoHistory {
         conversations: &[ConversationId],
         members: &[(ConversationId, UserId)],
     ) -> Result<Rows, StoreError> {
-        let mut rows = Rows::default();
-        for chunk in conversations.chunks(IDS_A_QUERY) {
-            let ids: Vec<String> = chunk.iter().map(|id| id_text(id.0)).collect();
-            let filter = doc! { "_id": { "$in": ids } };
-            let found: Vec<ConversationRow> =
-                read::find(self, filter, FindOptions::default()).await?;
-            rows.conversations
-                .extend(found.into_iter().map(|row| (row.conversation_id, row)));
-        }
-        for chunk in members.chunks(IDS_A_QUERY) {
-            let ids: Vec<String> = chunk
-                .iter()
-                .map(|(id, user)| member_id(*id, user))
-                .collect();
-            let filter = doc! { "_id": { "$in": ids } };
-            let found: Vec<MemberRow> = read::find(self, filter, FindOptions::default()).await?;
-            let keyed = found
-                .into_iter()
-                .map(|row| ((row.conversation_id, row.user_id.clone()), row));
-            rows.members.extend(keyed);
-        }
-        Ok(rows)
+        let conversations = conversations.iter().map(|id| id_text(id.0)).collect();
+        let members = members
+            .iter()
+            .map(|(id, user)| member_id(*id, user))
+            .collect();
+        let (conversations, members) = tokio::try_join!(
+            read::find_all::<ConversationRow>(self, conversations),
+            read::find_all::<MemberRow>(self, members),
+        )?;
+        let conversations = conversations.into_iter();
+        let members = members.into_iter();
+        Ok(Rows {
+            conversations: conversations
+                .map(|row| (row.conversation_id, row))
+                .collect(),
+            members: members
+                .map(|row| ((row.conversation_id, row.user_id.clone()), row))
+                .collect(),
+            ..Rows::default()
+        })
     }
 
     async fn write(&self, rows: &Rows, positions: &[Position]) -> Result<(), StoreError> {
@@ -193,8 +171,7 @@ impl HistoryReader for MongoHistory {
         tenant: &Tenant,
         conversation_id: ConversationId,
     ) -> Result<Option<ConversationRow>, StoreError> {
-        let filter = doc! { "_id": id_text(conversation_id.0), "tenant": tenant.as_str() };
-        read::find_one(self, filter).await
+        read::find_one(self, tenant, id_text(conversation_id.0)).await
     }
 
     async fn member(
@@ -203,8 +180,7 @@ impl HistoryReader for MongoHistory {
         conversation_id: ConversationId,
         user_id: &UserId,
     ) -> Result<Option<MemberRow>, StoreError> {
-        let id = member_id(conversation_id, user_id);
-        read::find_one(self, doc! { "_id": id, "tenant": tenant.as_str() }).await
+        read::find_one(self, tenant, member_id(conversation_id, user_id)).await
     }
 
     async fn memberships(
@@ -230,8 +206,7 @@ impl HistoryReader for MongoHistory {
         tenant: &Tenant,
         message_id: MessageId,
     ) -> Result<Option<MessageRow>, StoreError> {
-        let filter = doc! { "_id": id_text(message_id.0), "tenant": tenant.as_str() };
-        read::find_one(self, filter).await
+        read::find_one(self, tenant, id_text(message_id.0)).await
     }
 
     async fn outcome(
@@ -242,20 +217,12 @@ impl HistoryReader for MongoHistory {
         temp_id: &TempId,
     ) -> Result<Option<OutcomeRow>, StoreError> {
         let key = CommandKey::of(tenant, conversation_id, sender, temp_id);
-        let message = self.message(tenant, key.message_id()).await?;
-        if let Some(message) = message {
-            return Ok(Some(of_message(&message, temp_id.clone())));
-        }
-        let key = id_text(key.0);
-        let filter = doc! { "command": &key, "tenant": tenant.as_str() };
-        let first = FindOptions::builder()
-            .sort(doc! { "seq": 1 })
-            .limit(1)
-            .build();
-        let event: Option<EventRow> = read::find(self, filter, first).await?.pop();
-        if let Some(event) = event {
-            return Ok(Some(of_event(&event)));
-        }
-        read::find_one(self, doc! { "_id": key, "tenant": tenant.as_str() }).await
+        let (message, outcome) = tokio::try_join!(
+            self.message(tenant, key.message_id()),
+            read::outcome(self, tenant, key),
+        )?;
+        Ok(message
+            .map(|message| of_message(&message, temp_id.clone()))
+            .or(outcome))
     }
 }

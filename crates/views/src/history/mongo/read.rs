@@ -1,20 +1,24 @@
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use mongodb::bson::{Document, doc};
 use mongodb::options::FindOptions;
 use serde::de::DeserializeOwned;
 use tidings_domain::{
-    ConversationId, ConversationRow, EventRow, MemberRow, MessageId, MessageRow, Tenant, Timestamp,
-    UserId,
+    CommandKey, ConversationId, ConversationRow, EventRow, MemberRow, MessageRow, OutcomeRow,
+    Tenant, Timestamp, UserId,
 };
 
 use super::record::{
     ConversationRecord, EventRecord, MemberRecord, MessageRecord, OutcomeRecord, PositionRecord,
-    date, event_id,
+    event_id, event_outcome_id, outcome_id,
 };
 use super::{MongoHistory, OPERATION_TIMEOUT};
-use crate::history::document::{self, Unreadable, id_text};
+use crate::history::document::{Unreadable, id_text};
 use crate::history::{ConversationPage, ListedConversation, Position, StoreError};
+
+/// Ids in one query, so that it stays far below the 16 MB of a document.
+const IDS_A_QUERY: usize = 10_000;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -45,10 +49,27 @@ stored!(EventRow, EventRecord, "events");
 stored!(MessageRow, MessageRecord, "messages");
 stored!(ConversationRow, ConversationRecord, "conversations");
 stored!(MemberRow, MemberRecord, "members");
-stored!(tidings_domain::OutcomeRow, OutcomeRecord, "outcomes");
+stored!(OutcomeRow, OutcomeRecord, "outcomes");
 stored!(Position, PositionRecord, "positions");
 
-async fn find_records<R: Stored>(
+/// A row that belongs to a tenant.
+pub(super) trait Owned {
+    fn tenant(&self) -> &Tenant;
+}
+
+macro_rules! owned {
+    ($($row:ty),*) => {
+        $(impl Owned for $row {
+            fn tenant(&self) -> &Tenant {
+                &self.tenant
+            }
+        })*
+    };
+}
+
+owned!(EventRow, MessageRow, ConversationRow, MemberRow);
+
+pub(super) async fn find_records<R: Stored>(
     history: &MongoHistory,
     filter: Document,
     options: FindOptions,
@@ -80,16 +101,44 @@ pub(super) async fn find<R: Stored>(
         .collect::<std::result::Result<_, _>>()?)
 }
 
-pub(super) async fn find_one<R: Stored>(
+/// The row with this `_id`.
+///
+/// Rows are asked for by `_id` alone, everywhere, and their tenant is looked at
+/// here: simple servers that speak the protocol use an index for nothing else.
+pub(super) async fn find_one<R: Stored + Owned>(
     history: &MongoHistory,
-    filter: Document,
+    tenant: &Tenant,
+    id: String,
 ) -> Result<Option<R>> {
-    let options = FindOptions::builder().limit(1).build();
-    Ok(find(history, filter, options).await?.pop())
+    let rows: Vec<R> = find(history, doc! { "_id": id }, FindOptions::default()).await?;
+    Ok(rows.into_iter().find(|row| row.tenant() == tenant))
 }
 
-/// A run of events. There is no gap in their numbers, so it is asked for id by
-/// id: a look-up of the primary index on any server that speaks the protocol.
+/// The tenant's rows among those with these `_id`s.
+async fn find_own<R: Stored + Owned>(
+    history: &MongoHistory,
+    tenant: &Tenant,
+    ids: Vec<String>,
+) -> Result<Vec<R>> {
+    let mut rows: Vec<R> = find_all(history, ids).await?;
+    rows.retain(|row| row.tenant() == tenant);
+    Ok(rows)
+}
+
+/// The rows with these `_id`s, whoever's they are.
+pub(super) async fn find_all<R: Stored>(
+    history: &MongoHistory,
+    ids: Vec<String>,
+) -> Result<Vec<R>> {
+    let mut rows = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(IDS_A_QUERY) {
+        let filter = doc! { "_id": { "$in": chunk } };
+        rows.append(&mut find(history, filter, FindOptions::default()).await?);
+    }
+    Ok(rows)
+}
+
+/// A run of events. There is no gap in their numbers, so their ids are known.
 pub(super) async fn events(
     history: &MongoHistory,
     tenant: &Tenant,
@@ -97,25 +146,42 @@ pub(super) async fn events(
     after: u64,
     limit: usize,
 ) -> Result<Vec<EventRow>> {
-    let ids: Vec<String> = (1..=limit as u64)
-        .map(|step| event_id(conversation_id, after.saturating_add(step)))
-        .collect();
-    let filter = doc! { "_id": { "$in": ids }, "tenant": tenant.as_str() };
-    let mut events: Vec<EventRow> = find(history, filter, FindOptions::default()).await?;
+    let seqs = (1..=limit as u64).map(|step| after.saturating_add(step));
+    let ids = seqs.map(|seq| event_id(conversation_id, seq)).collect();
+    let mut events: Vec<EventRow> = find_own(history, tenant, ids).await?;
     events.sort_unstable_by_key(|event| event.seq);
     Ok(events)
 }
 
-/// The ids, as text, of the conversations a user is a member of.
-async fn membership_records(
+/// How a command ended that sent no message: by the event it made, else by its
+/// first decision.
+pub(super) async fn outcome(
+    history: &MongoHistory,
+    tenant: &Tenant,
+    key: CommandKey,
+) -> Result<Option<OutcomeRow>> {
+    let ids = vec![event_outcome_id(key), outcome_id(key)];
+    let filter = doc! { "_id": { "$in": ids } };
+    let mut records = find_records::<OutcomeRow>(history, filter, FindOptions::default()).await?;
+    records.sort_unstable_by_key(|record| !record.is_of_event());
+    let first = records
+        .into_iter()
+        .next()
+        .map(OutcomeRow::try_from)
+        .transpose()?;
+    Ok(first.filter(|row| row.tenant == *tenant))
+}
+
+/// The places of a user in the conversations they are a member of.
+async fn places(
     history: &MongoHistory,
     tenant: &Tenant,
     user_id: &UserId,
-) -> Result<Vec<MemberRecord<'static>>> {
-    let filter = doc! {
-        "tenant": tenant.as_str(), "user_id": user_id.as_str(), "role": { "$ne": null },
-    };
-    find_records::<MemberRow>(history, filter, FindOptions::default()).await
+) -> Result<Vec<MemberRow>> {
+    let filter = doc! { "tenant": tenant.as_str(), "user_id": user_id.as_str() };
+    let mut places: Vec<MemberRow> = find(history, filter, FindOptions::default()).await?;
+    places.retain(|place| place.role.is_some());
+    Ok(places)
 }
 
 pub(super) async fn memberships(
@@ -123,15 +189,15 @@ pub(super) async fn memberships(
     tenant: &Tenant,
     user_id: &UserId,
 ) -> Result<Vec<ConversationId>> {
-    let records = membership_records(history, tenant, user_id).await?;
-    let mut ids = records
-        .iter()
-        .map(|record| document::conversation_id(record.conversation_id()))
-        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let places = places(history, tenant, user_id).await?;
+    let mut ids: Vec<_> = places.iter().map(|place| place.conversation_id).collect();
     ids.sort_unstable();
     Ok(ids)
 }
 
+/// A page of a user's conversations. All of them are read and sorted here: the
+/// server would have to do the same, as the time of the last activity is the
+/// conversation's, not the member's.
 pub(super) async fn list(
     history: &MongoHistory,
     tenant: &Tenant,
@@ -139,44 +205,35 @@ pub(super) async fn list(
     after: Option<(Timestamp, ConversationId)>,
     limit: usize,
 ) -> Result<ConversationPage> {
-    let members = membership_records(history, tenant, user_id).await?;
-    let ids: Vec<&str> = members.iter().map(MemberRecord::conversation_id).collect();
-    let mut filter = doc! { "_id": { "$in": ids }, "tenant": tenant.as_str() };
+    let places = places(history, tenant, user_id).await?;
+    let ids = places
+        .iter()
+        .map(|place| id_text(place.conversation_id.0))
+        .collect();
+    let mut found: Vec<ConversationRow> = find_own(history, tenant, ids).await?;
+    let order = |row: &ConversationRow| (Reverse(row.last_at), row.conversation_id);
     if let Some((at, id)) = after {
-        let at = date(at);
-        filter.insert(
-            "$or",
-            vec![
-                doc! { "last_at": { "$lt": at } },
-                doc! { "last_at": at, "_id": { "$gt": id_text(id.0) } },
-            ],
-        );
+        found.retain(|row| order(row) > (Reverse(at), id));
     }
-    // One more than asked for tells whether there is a next page.
-    let options = FindOptions::builder()
-        .sort(doc! { "last_at": -1, "_id": 1 })
-        .limit(i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1)
-        .build();
-    let mut found: Vec<ConversationRow> = find(history, filter, options).await?;
+    found.sort_unstable_by_key(order);
     let more = found.len() > limit;
     found.truncate(limit);
-    let next = found
-        .last()
-        .filter(|_| more)
-        .map(|last| (last.last_at, last.conversation_id));
+    let last = found.last().filter(|_| more);
+    let next = last.map(|last| (last.last_at, last.conversation_id));
 
-    let last_messages: Vec<MessageId> = found
+    let last_messages = found
         .iter()
-        .filter_map(|conversation| conversation.last_message_id)
-        .collect();
-    let mut messages = messages(history, tenant, &last_messages).await?;
-    let mut places = members
+        .filter_map(|conversation| conversation.last_message_id);
+    let ids = last_messages.map(|id| id_text(id.0)).collect();
+    let messages: Vec<MessageRow> = find_own(history, tenant, ids).await?;
+    let mut messages: HashMap<_, _> = messages
         .into_iter()
-        .map(|record| {
-            let row: MemberRow = record.try_into()?;
-            Ok((row.conversation_id, row))
-        })
-        .collect::<std::result::Result<HashMap<_, _>, Unreadable>>()?;
+        .map(|message| (message.message_id, message))
+        .collect();
+    let mut places: HashMap<_, _> = places
+        .into_iter()
+        .map(|place| (place.conversation_id, place))
+        .collect();
     let conversations = found
         .into_iter()
         .filter_map(|conversation| {
@@ -193,21 +250,4 @@ pub(super) async fn list(
         conversations,
         next,
     })
-}
-
-async fn messages(
-    history: &MongoHistory,
-    tenant: &Tenant,
-    ids: &[MessageId],
-) -> Result<HashMap<MessageId, MessageRow>> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let ids: Vec<String> = ids.iter().map(|id| id_text(id.0)).collect();
-    let filter = doc! { "_id": { "$in": ids }, "tenant": tenant.as_str() };
-    let messages: Vec<MessageRow> = find(history, filter, FindOptions::default()).await?;
-    Ok(messages
-        .into_iter()
-        .map(|message| (message.message_id, message))
-        .collect())
 }

@@ -26,10 +26,6 @@ pub(super) struct EventRecord<'a> {
     at: DateTime,
     by: Text<'a>,
     temp_id: Text<'a>,
-    /// The command's key, of events that are no messages: a message is found
-    /// by it already, as it is the message's id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    command: Option<Text<'a>>,
     event: EventDocument<'a>,
 }
 
@@ -61,11 +57,17 @@ pub(super) struct ConversationRecord<'a> {
     id: Text<'a>,
     tenant: Text<'a>,
     kind: Text<'a>,
+    created_at: DateTime,
+    state: ConversationState<'a>,
+}
+
+/// What changes of a conversation. Its revision comes first, see `write`.
+#[derive(Debug, Serialize, Deserialize)]
+struct ConversationState<'a> {
+    last_seq: u64,
     title: Option<Text<'a>>,
     closed: bool,
-    created_at: DateTime,
     last_at: DateTime,
-    last_seq: u64,
     last_no: u64,
     last_message_id: Option<Text<'a>>,
 }
@@ -78,12 +80,21 @@ pub(super) struct MemberRecord<'a> {
     tenant: Text<'a>,
     conversation_id: Text<'a>,
     user_id: Text<'a>,
-    role: Option<Text<'a>>,
-    read_no: u64,
-    rev: u64,
+    state: MemberState<'a>,
 }
 
-/// A document of `outcomes`. `_id` is the command's key.
+/// What changes of a member. Its revision comes first, see `write`.
+#[derive(Debug, Serialize, Deserialize)]
+struct MemberState<'a> {
+    rev: u64,
+    role: Option<Text<'a>>,
+    read_no: u64,
+}
+
+/// A document of `outcomes`, of every command that sent no message: a message
+/// is found by its command's key already, which is its id. `_id` is that key;
+/// with `:event` behind it where the command made an event, as a command may
+/// be refused first, and accepted when it comes again after the dedupe window.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OutcomeRecord<'a> {
     #[serde(rename = "_id")]
@@ -104,6 +115,12 @@ pub(super) struct OutcomeRecord<'a> {
 pub(super) struct PositionRecord<'a> {
     #[serde(rename = "_id")]
     partition: i32,
+    state: PositionState<'a>,
+}
+
+/// What changes of a position. Its revision comes first, see `write`.
+#[derive(Debug, Serialize, Deserialize)]
+struct PositionState<'a> {
     offset: i64,
     epoch: Option<u64>,
     owner: Option<Text<'a>>,
@@ -117,7 +134,19 @@ pub(super) fn member_id(conversation_id: ConversationId, user_id: &UserId) -> St
     format!("{conversation_id}:{user_id}")
 }
 
-pub(super) fn date(at: Timestamp) -> DateTime {
+/// The `_id` of the outcome of a command that made no event.
+pub(super) fn outcome_id(key: CommandKey) -> String {
+    id_text(key.0)
+}
+
+/// The `_id` of the outcome of a command that made an event, but no message.
+pub(super) fn event_outcome_id(key: CommandKey) -> String {
+    format!("{}{OF_EVENT}", id_text(key.0))
+}
+
+const OF_EVENT: &str = ":event";
+
+fn date(at: Timestamp) -> DateTime {
     DateTime::from_millis(at.0)
 }
 
@@ -139,10 +168,6 @@ fn optional_id<'a>(id: Option<Uuid>) -> Option<Text<'a>> {
 
 impl<'a> From<&'a EventRow> for EventRecord<'a> {
     fn from(row: &'a EventRow) -> Self {
-        let command = row.event.no().is_none().then(|| {
-            let key = CommandKey::of(&row.tenant, row.conversation_id, &row.by, &row.temp_id);
-            id_text(key.0).into()
-        });
         Self {
             id: event_id(row.conversation_id, row.seq).into(),
             tenant: row.tenant.as_str().into(),
@@ -151,7 +176,6 @@ impl<'a> From<&'a EventRow> for EventRecord<'a> {
             at: date(row.at),
             by: row.by.as_str().into(),
             temp_id: row.temp_id.as_str().into(),
-            command,
             event: (&row.event).into(),
         }
     }
@@ -220,13 +244,15 @@ impl<'a> From<&'a ConversationRow> for ConversationRecord<'a> {
             id: id_text(row.conversation_id.0).into(),
             tenant: row.tenant.as_str().into(),
             kind: row.kind.as_str().into(),
-            title: row.title.as_deref().map(Into::into),
-            closed: row.closed,
             created_at: date(row.created_at),
-            last_at: date(row.last_at),
-            last_seq: row.last_seq,
-            last_no: row.last_no,
-            last_message_id: optional_id(row.last_message_id.map(|id| id.0)),
+            state: ConversationState {
+                last_seq: row.last_seq,
+                title: row.title.as_deref().map(Into::into),
+                closed: row.closed,
+                last_at: date(row.last_at),
+                last_no: row.last_no,
+                last_message_id: optional_id(row.last_message_id.map(|id| id.0)),
+            },
         }
     }
 }
@@ -235,17 +261,18 @@ impl TryFrom<ConversationRecord<'_>> for ConversationRow {
     type Error = Unreadable;
 
     fn try_from(record: ConversationRecord<'_>) -> Result<Self, Unreadable> {
-        let last_message_id = record.last_message_id.as_deref().map(document::message_id);
+        let state = record.state;
+        let last_message_id = state.last_message_id.as_deref().map(document::message_id);
         Ok(Self {
             conversation_id: document::conversation_id(&record.id)?,
             tenant: tenant(&record.tenant)?,
             kind: document::kind(&record.kind)?,
-            title: record.title.map(Cow::into_owned),
-            closed: record.closed,
+            title: state.title.map(Cow::into_owned),
+            closed: state.closed,
             created_at: timestamp(record.created_at),
-            last_at: timestamp(record.last_at),
-            last_seq: record.last_seq,
-            last_no: record.last_no,
+            last_at: timestamp(state.last_at),
+            last_seq: state.last_seq,
+            last_no: state.last_no,
             last_message_id: last_message_id.transpose()?,
         })
     }
@@ -258,17 +285,12 @@ impl<'a> From<&'a MemberRow> for MemberRecord<'a> {
             tenant: row.tenant.as_str().into(),
             conversation_id: id_text(row.conversation_id.0).into(),
             user_id: row.user_id.as_str().into(),
-            role: row.role.map(|role| role.as_str().into()),
-            read_no: row.read_no,
-            rev: row.rev,
+            state: MemberState {
+                rev: row.rev,
+                role: row.role.map(|role| role.as_str().into()),
+                read_no: row.read_no,
+            },
         }
-    }
-}
-
-impl MemberRecord<'_> {
-    /// The conversation this is a place in.
-    pub(super) fn conversation_id(&self) -> &str {
-        &self.conversation_id
     }
 }
 
@@ -280,22 +302,28 @@ impl TryFrom<MemberRecord<'_>> for MemberRow {
             conversation_id: document::conversation_id(&record.conversation_id)?,
             user_id: document::user_id(&record.user_id)?,
             tenant: tenant(&record.tenant)?,
-            role: record.role.as_deref().map(document::role).transpose()?,
-            read_no: record.read_no,
-            rev: record.rev,
+            role: record
+                .state
+                .role
+                .as_deref()
+                .map(document::role)
+                .transpose()?,
+            read_no: record.state.read_no,
+            rev: record.state.rev,
         })
     }
 }
 
-impl<'a> From<&'a OutcomeRow> for OutcomeRecord<'a> {
-    fn from(row: &'a OutcomeRow) -> Self {
+impl<'a> OutcomeRecord<'a> {
+    /// The record of an outcome, under one of the two ids of its command.
+    pub(super) fn new(row: &'a OutcomeRow, id: fn(CommandKey) -> String) -> Self {
         let key = CommandKey::of(&row.tenant, row.conversation_id, &row.by, &row.temp_id);
         let (seq, no, code) = match row.outcome {
             FirstOutcome::Accepted { seq, no } => (Some(seq), no, None),
             FirstOutcome::Rejected(code) => (None, None, Some(code.as_str().into())),
         };
         Self {
-            id: id_text(key.0).into(),
+            id: id(key).into(),
             tenant: row.tenant.as_str().into(),
             conversation_id: id_text(row.conversation_id.0).into(),
             by: row.by.as_str().into(),
@@ -306,6 +334,15 @@ impl<'a> From<&'a OutcomeRow> for OutcomeRecord<'a> {
             code,
             message_id: optional_id(row.message_id.map(|id| id.0)),
         }
+    }
+
+    /// Whether the command made an event.
+    pub(super) fn is_of_event(&self) -> bool {
+        self.id.ends_with(OF_EVENT)
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 }
 
@@ -339,9 +376,11 @@ impl From<&Position> for PositionRecord<'_> {
     fn from(position: &Position) -> Self {
         Self {
             partition: position.partition,
-            offset: position.offset,
-            epoch: position.current.map(|current| current.epoch.0),
-            owner: optional_id(position.current.map(|current| current.owner.0)),
+            state: PositionState {
+                offset: position.offset,
+                epoch: position.current.map(|current| current.epoch.0),
+                owner: optional_id(position.current.map(|current| current.owner.0)),
+            },
         }
     }
 }
@@ -350,7 +389,7 @@ impl TryFrom<PositionRecord<'_>> for Position {
     type Error = Unreadable;
 
     fn try_from(record: PositionRecord<'_>) -> Result<Self, Unreadable> {
-        let current = match (record.epoch, record.owner.as_deref()) {
+        let current = match (record.state.epoch, record.state.owner.as_deref()) {
             (Some(epoch), Some(owner)) => {
                 let owner = Uuid::try_parse(owner).map_err(|_| Unreadable("owner"))?;
                 Some(Ownership {
@@ -362,7 +401,7 @@ impl TryFrom<PositionRecord<'_>> for Position {
         };
         Ok(Self {
             partition: record.partition,
-            offset: record.offset,
+            offset: record.state.offset,
             current,
         })
     }

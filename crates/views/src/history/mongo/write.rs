@@ -1,13 +1,17 @@
+use std::collections::HashSet;
+
 use mongodb::Collection;
 use mongodb::bson::{Document, doc, serialize_to_document};
 use serde::Serialize;
-use tidings_domain::{ConversationRow, MemberRow, Rows};
+use tidings_domain::{OutcomeRow, Rows};
 
-use super::error::{of_insert, of_write_errors};
+use super::error::{of_insert, of_update};
 use super::record::{
     ConversationRecord, EventRecord, MemberRecord, MessageRecord, OutcomeRecord, PositionRecord,
+    event_outcome_id, outcome_id,
 };
 use super::{MongoHistory, WRITE_CONCERN_TIMEOUT};
+use crate::history::outcome::of_event;
 use crate::history::{Position, StoreError};
 
 /// Statements in one update command. The server takes 100,000, but a document
@@ -20,28 +24,57 @@ pub(super) async fn write(
     rows: &Rows,
     positions: &[Position],
 ) -> Result<(), StoreError> {
+    let of_events = outcomes_of_events(rows);
+    let outcomes = outcome_records(&rows.outcomes, &of_events);
     let (events, messages, outcomes, members) = tokio::join!(
-        insert::<EventRecord<'_>>(history, "events", rows.events.iter().map(Into::into)),
-        insert::<MessageRecord<'_>>(history, "messages", rows.messages.iter().map(Into::into)),
-        insert::<OutcomeRecord<'_>>(history, "outcomes", rows.outcomes.iter().map(Into::into)),
-        update(history, "members", rows.members.values().map(member_update)),
+        insert::<EventRecord<'_>>(history, "events", records(&rows.events)),
+        insert::<MessageRecord<'_>>(history, "messages", records(&rows.messages)),
+        insert(history, "outcomes", outcomes),
+        update::<MemberRecord<'_>>(history, "members", records(rows.members.values())),
     );
     events.and(messages).and(outcomes).and(members)?;
-    update(
-        history,
-        "conversations",
-        rows.conversations.values().map(conversation_update),
-    )
-    .await?;
-    update(history, "positions", positions.iter().map(position_update)).await
+    let conversations = records(rows.conversations.values());
+    update::<ConversationRecord<'_>>(history, "conversations", conversations).await?;
+    update::<PositionRecord<'_>>(history, "positions", records(positions)).await
 }
 
+fn records<R, T: From<R>>(rows: impl IntoIterator<Item = R>) -> Vec<T> {
+    rows.into_iter().map(Into::into).collect()
+}
+
+/// The outcomes of the commands that made an event but no message.
+fn outcomes_of_events(rows: &Rows) -> Vec<OutcomeRow> {
+    let events = rows.events.iter();
+    events
+        .filter(|row| row.event.no().is_none())
+        .map(of_event)
+        .collect()
+}
+
+/// The outcomes to insert, each id once: the first decision counts, and the
+/// server may take the documents of one insert in any order.
+fn outcome_records<'a>(
+    outcomes: &'a [OutcomeRow],
+    of_events: &'a [OutcomeRow],
+) -> Vec<OutcomeRecord<'a>> {
+    let outcomes = outcomes
+        .iter()
+        .map(|row| OutcomeRecord::new(row, outcome_id));
+    let of_events = of_events
+        .iter()
+        .map(|row| OutcomeRecord::new(row, event_outcome_id));
+    let mut records: Vec<_> = outcomes.chain(of_events).collect();
+    let mut known = HashSet::new();
+    records.retain(|record| known.insert(record.id().to_owned()));
+    records
+}
+
+/// Inserts what is not there yet.
 async fn insert<T: Serialize + Send + Sync>(
     history: &MongoHistory,
     collection: &str,
-    records: impl Iterator<Item = T>,
+    records: Vec<T>,
 ) -> Result<(), StoreError> {
-    let records: Vec<T> = records.collect();
     if records.is_empty() {
         return Ok(());
     }
@@ -52,104 +85,108 @@ async fn insert<T: Serialize + Send + Sync>(
     of_insert(inserted)
 }
 
-/// Runs guarded upserts. One whose guard refuses the stored row tries to
-/// insert it a second time; the server's "duplicate key" then says that the
-/// row is as new already.
-///
-/// `Client::bulk_write` would need MongoDB 8.
-async fn update(
+/// Runs upserts. Not by `Client::bulk_write`, which needs MongoDB 8.
+async fn update<T: Serialize>(
     history: &MongoHistory,
     collection: &str,
-    updates: impl Iterator<Item = Result<Document, StoreError>>,
+    records: Vec<T>,
 ) -> Result<(), StoreError> {
-    let updates = updates.collect::<Result<Vec<_>, _>>()?;
-    for chunk in updates.chunks(UPDATES_A_COMMAND) {
+    for chunk in records.chunks(UPDATES_A_COMMAND) {
+        let updates = chunk.iter().map(upsert).collect::<Result<Vec<_>, _>>()?;
+        let wtimeout = i64::try_from(WRITE_CONCERN_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
         let command = doc! {
             "update": collection,
-            "updates": chunk,
+            "updates": updates,
             "ordered": false,
-            "writeConcern": {
-                "w": "majority",
-                "wtimeout": i64::try_from(WRITE_CONCERN_TIMEOUT.as_millis()).unwrap_or(i64::MAX),
-            },
+            "writeConcern": { "w": "majority", "wtimeout": wtimeout },
         };
         let answer = history
             .in_time(async { history.database.run_command(command).await })
             .await?;
-        check_update(&answer)?;
+        of_update(&answer)?;
     }
     Ok(())
 }
 
-/// `run_command` is content when the command as a whole was.
-fn check_update(answer: &Document) -> Result<(), StoreError> {
-    if let Ok(concern) = answer.get_document("writeConcernError") {
-        return Err(StoreError::Transient(format!(
-            "write concern error: {concern}"
-        )));
-    }
-    let Ok(errors) = answer.get_array("writeErrors") else {
-        return Ok(());
-    };
-    let errors = errors
-        .iter()
-        .filter_map(|error| error.as_document())
-        .map(|error| {
-            (
-                error.get_i32("code").unwrap_or_default(),
-                error.get_str("errmsg").unwrap_or_default(),
-            )
-        });
-    of_write_errors(errors)
-}
-
-/// Sets all of `record` where what is stored under its `_id` has a lower
-/// `guard`, or where nothing is.
-fn upsert(record: &impl Serialize, guard: &str) -> Result<Document, StoreError> {
+/// Puts a record in the place of the one with its `_id`, unless that is as new.
+///
+/// What changes is the sub-document `state`, whose first field is the record's
+/// revision. `$max` compares sub-documents field by field, so the one with the
+/// higher revision stays ([comparison order][1]). A guard in the query would do
+/// the same, but then the query is not by `_id` alone, and simple servers that
+/// speak the protocol read the whole collection for each statement.
+///
+/// [1]: https://www.mongodb.com/docs/manual/reference/bson-type-comparison-order/#objects
+fn upsert(record: &impl Serialize) -> Result<Document, StoreError> {
     let mut fields =
         serialize_to_document(record).map_err(|error| StoreError::Data(error.to_string()))?;
-    let missing = || StoreError::Data(format!("a record without _id or {guard}"));
+    let missing = || StoreError::Data("a record without _id or state".to_owned());
     let id = fields.remove("_id").ok_or_else(missing)?;
-    let new = fields.get(guard).cloned().ok_or_else(missing)?;
-    Ok(doc! {
-        "q": { "_id": id, guard: { "$lt": new } },
-        "u": { "$set": fields },
-        "upsert": true,
-    })
-}
-
-fn member_update(row: &MemberRow) -> Result<Document, StoreError> {
-    upsert(&MemberRecord::from(row), "rev")
-}
-
-fn conversation_update(row: &ConversationRow) -> Result<Document, StoreError> {
-    upsert(&ConversationRecord::from(row), "last_seq")
-}
-
-fn position_update(position: &Position) -> Result<Document, StoreError> {
-    upsert(&PositionRecord::from(position), "offset")
+    let state = fields.remove("state").ok_or_else(missing)?;
+    let mut change = doc! { "$max": { "state": state } };
+    if !fields.is_empty() {
+        change.insert("$setOnInsert", fields);
+    }
+    Ok(doc! { "q": { "_id": id }, "u": change, "upsert": true })
 }
 
 #[cfg(test)]
 mod tests {
-    use mongodb::bson::doc;
+    use mongodb::bson::Bson;
+    use tidings_domain::{
+        ConversationId, ConversationRow, Kind, MemberRow, Tenant, Timestamp, UserId,
+    };
+    use uuid::Uuid;
 
-    use super::{StoreError, check_update};
+    use super::{ConversationRecord, MemberRecord, Position, PositionRecord, upsert};
 
+    /// `$max` guards by whatever field comes first.
     #[test]
-    fn a_refused_guard_is_no_error_and_any_other_write_error_is_one() {
-        assert_eq!(check_update(&doc! { "ok": 1 }), Ok(()));
-        let refused = doc! { "ok": 1, "writeErrors": [{ "index": 0, "code": 11_000 }] };
-        assert_eq!(check_update(&refused), Ok(()));
-        let bad = doc! { "ok": 1, "writeErrors": [
-            { "index": 0, "code": 11_000, "errmsg": "duplicate key" },
-            { "index": 1, "code": 121, "errmsg": "failed validation" },
-        ] };
-        assert!(matches!(check_update(&bad), Err(StoreError::Data(_))));
-        let concern = doc! { "ok": 1, "writeConcernError": { "code": 64 } };
-        assert!(matches!(
-            check_update(&concern),
-            Err(StoreError::Transient(_))
-        ));
+    fn the_revision_is_the_first_field_of_a_state() {
+        let conversation_id = ConversationId(Uuid::nil());
+        let tenant = Tenant::parse("acme").expect("a valid tenant");
+        let conversation = ConversationRow {
+            conversation_id,
+            tenant: tenant.clone(),
+            kind: Kind::Group,
+            title: None,
+            closed: false,
+            created_at: Timestamp(0),
+            last_at: Timestamp(0),
+            last_seq: 7,
+            last_no: 0,
+            last_message_id: None,
+        };
+        let member = MemberRow {
+            conversation_id,
+            user_id: UserId::parse("alice").expect("a valid user id"),
+            tenant,
+            role: None,
+            read_no: 0,
+            rev: 7,
+        };
+        let position = Position {
+            partition: 0,
+            offset: 7,
+            current: None,
+        };
+        let updates = [
+            (upsert(&ConversationRecord::from(&conversation)), "last_seq"),
+            (upsert(&MemberRecord::from(&member)), "rev"),
+            (upsert(&PositionRecord::from(&position)), "offset"),
+        ];
+        for (update, revision) in updates {
+            let update = update.expect("serializes");
+            let state = update
+                .get_document("u")
+                .and_then(|change| change.get_document("$max"));
+            let state = state
+                .and_then(|max| max.get_document("state"))
+                .expect("a state");
+            let first = state.iter().next();
+            assert_eq!(first, Some((&revision.to_owned(), &Bson::Int64(7))));
+            let query = update.get_document("q").expect("a query");
+            assert_eq!(query.keys().collect::<Vec<_>>(), ["_id"]);
+        }
     }
 }

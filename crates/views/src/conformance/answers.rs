@@ -1,0 +1,317 @@
+use std::collections::BTreeSet;
+
+use tidings_domain::{
+    Change, ConversationId, Decision, Event, FirstOutcome, Kind, Member, Model, Outcome, Role,
+    TempId, Tenant, Timestamp, UserId,
+};
+use uuid::Uuid;
+
+use super::writing::model_of;
+use super::{Decisions, Dump, project};
+use crate::history::{ConversationPage, ListedConversation};
+
+/// Puts the decisions of a seed into the store.
+async fn filled(store: &dyn Dump, seed: u64) -> (Vec<Decision>, Model) {
+    let decisions = Decisions::new(seed).take(300);
+    for batch in decisions.chunks(50) {
+        project(store, batch).await.expect("writes");
+    }
+    let model = model_of(&decisions);
+    (decisions, model)
+}
+
+fn everybody(model: &Model) -> BTreeSet<(Tenant, UserId)> {
+    model
+        .members
+        .values()
+        .map(|row| (row.tenant.clone(), row.user_id.clone()))
+        .collect()
+}
+
+/// A user's list as the model has it, in the order of the protocol.
+fn listed(model: &Model, tenant: &Tenant, user_id: &UserId) -> Vec<ListedConversation> {
+    let places = model.members.values();
+    let own = places.filter(|row| row.tenant == *tenant && row.user_id == *user_id);
+    let mut listed: Vec<_> = own
+        .filter(|row| row.role.is_some())
+        .map(|row| {
+            let conversation = model.conversations[&row.conversation_id].clone();
+            let last_message = conversation
+                .last_message_id
+                .map(|id| model.messages[&id].clone());
+            ListedConversation {
+                conversation,
+                member: row.clone(),
+                last_message,
+            }
+        })
+        .collect();
+    listed.sort_by_key(|listed| {
+        let conversation = &listed.conversation;
+        (
+            std::cmp::Reverse(conversation.last_at),
+            conversation.conversation_id,
+        )
+    });
+    listed
+}
+
+async fn whole_list(
+    store: &dyn Dump,
+    tenant: &Tenant,
+    user_id: &UserId,
+    limit: usize,
+) -> Vec<ListedConversation> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page: ConversationPage = store
+            .list(tenant, user_id, after, limit)
+            .await
+            .expect("lists");
+        assert!(page.conversations.len() <= limit);
+        let full = page.conversations.len() == limit;
+        all.extend(page.conversations);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return all,
+        }
+        assert!(full, "a page that is not the last is full");
+    }
+}
+
+/// Every question is answered with what the model has.
+pub async fn answers_like_the_model(store: &dyn Dump, seed: u64) {
+    let (decisions, model) = filled(store, seed).await;
+
+    for (id, row) in &model.conversations {
+        let found = store.conversation(&row.tenant, *id).await.expect("reads");
+        assert_eq!(found.as_ref(), Some(row));
+        let events: Vec<_> = model
+            .events
+            .range((*id, 0)..=(*id, u64::MAX))
+            .map(|(_, e)| e)
+            .collect();
+        for (after, limit) in [(0, 1_000), (0, 1), (2, 3), (row.last_seq, 10)] {
+            let found = store
+                .events(&row.tenant, *id, after, limit)
+                .await
+                .expect("reads");
+            let expected: Vec<_> = events
+                .iter()
+                .filter(|event| event.seq > after)
+                .take(limit)
+                .collect();
+            assert_eq!(
+                found.iter().collect::<Vec<_>>(),
+                expected.into_iter().copied().collect::<Vec<_>>()
+            );
+        }
+    }
+    for ((id, user), row) in &model.members {
+        let found = store.member(&row.tenant, *id, user).await.expect("reads");
+        assert_eq!(found.as_ref(), Some(row));
+    }
+    for (id, row) in &model.messages {
+        assert_eq!(
+            store
+                .message(&row.tenant, *id)
+                .await
+                .expect("reads")
+                .as_ref(),
+            Some(row)
+        );
+    }
+    for (tenant, user) in everybody(&model) {
+        let expected = listed(&model, &tenant, &user);
+        for limit in [1, 3, 50] {
+            assert_eq!(
+                whole_list(store, &tenant, &user, limit).await,
+                expected,
+                "limit {limit}"
+            );
+        }
+        let mut ids: Vec<_> = expected
+            .iter()
+            .map(|l| l.conversation.conversation_id)
+            .collect();
+        ids.sort_unstable();
+        let mut found = store.memberships(&tenant, &user).await.expect("reads");
+        found.sort_unstable();
+        assert_eq!(found, ids);
+        for listed in &expected {
+            let after_marker = model.messages.values().filter(|message| {
+                message.conversation_id == listed.member.conversation_id
+                    && message.no > listed.member.read_no
+            });
+            let unread = listed.conversation.last_no - listed.member.read_no;
+            assert!(
+                after_marker.count() as u64 <= unread,
+                "a resend past the window has two numbers"
+            );
+        }
+    }
+    outcomes_are_first_decisions(store, &decisions).await;
+}
+
+/// The answer to `outcome` is the first accepted decision of a command; where
+/// none was accepted, the first of all.
+async fn outcomes_are_first_decisions(store: &dyn Dump, decisions: &[Decision]) {
+    let mut kinds = BTreeSet::new();
+    for decision in decisions {
+        let of_command = decisions
+            .iter()
+            .filter(|other| other.key() == decision.key());
+        let accepted = of_command.clone().find(|other| other.seq().is_some());
+        let Some(first) = accepted.or_else(|| of_command.clone().next()) else {
+            continue;
+        };
+        let found = store
+            .outcome(
+                &first.tenant,
+                first.conversation_id,
+                &first.sender,
+                &first.temp_id,
+            )
+            .await
+            .expect("reads")
+            .expect("every decided command has an outcome");
+        let (kind, expected) = match &first.outcome {
+            Outcome::Accepted { seq, event } => (
+                "accepted",
+                FirstOutcome::Accepted {
+                    seq: *seq,
+                    no: event.no(),
+                },
+            ),
+            Outcome::Rejected(code) => ("rejected", FirstOutcome::Rejected(*code)),
+            Outcome::Duplicate(first) => ("duplicate", first.outcome),
+        };
+        kinds.insert(kind);
+        assert_eq!(found.outcome, expected, "{first:?}");
+        assert_eq!(
+            (found.at, &found.by, &found.temp_id),
+            (first.at, &first.sender, &first.temp_id)
+        );
+        if !matches!(first.outcome, Outcome::Rejected(_)) {
+            assert_eq!(found.message_id, first.message_id);
+        }
+    }
+    assert!(
+        kinds.contains("accepted") && kinds.contains("rejected"),
+        "the stream is a dull one"
+    );
+    let Some(any) = decisions.first() else { return };
+    let unknown = TempId::parse("never sent").expect("a valid temp_id");
+    let found = store
+        .outcome(&any.tenant, any.conversation_id, &any.sender, &unknown)
+        .await;
+    assert_eq!(found.expect("reads"), None);
+}
+
+/// Nobody finds anything by asking in another tenant's name.
+pub async fn keeps_tenants_apart(store: &dyn Dump, seed: u64) {
+    let (decisions, model) = filled(store, seed).await;
+    let tenants: BTreeSet<_> = decisions
+        .iter()
+        .map(|decision| decision.tenant.clone())
+        .collect();
+    let nobody = Tenant::parse("nobody").expect("a valid tenant");
+    let others = |own: &Tenant| {
+        let known = tenants.iter().filter(move |tenant| *tenant != own);
+        known.chain([&nobody]).cloned().collect::<Vec<_>>()
+    };
+    for (id, row) in &model.conversations {
+        for other in others(&row.tenant) {
+            assert_eq!(store.conversation(&other, *id).await.expect("reads"), None);
+            assert_eq!(store.events(&other, *id, 0, 100).await.expect("reads"), []);
+        }
+    }
+    for ((id, user), row) in &model.members {
+        for other in others(&row.tenant) {
+            assert_eq!(store.member(&other, *id, user).await.expect("reads"), None);
+            let places = store.memberships(&other, user).await.expect("reads");
+            assert!(!places.contains(id));
+            let page = store.list(&other, user, None, 100).await.expect("reads");
+            let rows = page.conversations.iter();
+            assert!(
+                rows.into_iter()
+                    .all(|listed| listed.conversation.tenant == other)
+            );
+        }
+    }
+    for (id, row) in &model.messages {
+        for other in others(&row.tenant) {
+            assert_eq!(store.message(&other, *id).await.expect("reads"), None);
+        }
+    }
+    for decision in &decisions {
+        let (id, sender, temp_id) = (
+            decision.conversation_id,
+            &decision.sender,
+            &decision.temp_id,
+        );
+        assert_eq!(
+            store
+                .outcome(&nobody, id, sender, temp_id)
+                .await
+                .expect("reads"),
+            None
+        );
+        for other in others(&decision.tenant) {
+            let found = store
+                .outcome(&other, id, sender, temp_id)
+                .await
+                .expect("reads");
+            assert!(found.is_none_or(|row| row.tenant == other));
+        }
+    }
+}
+
+/// A list whose conversations all moved in the same millisecond is paged
+/// without a repeat or an omission, and without those one has left.
+pub async fn pages_lists(store: &dyn Dump) {
+    const CONVERSATIONS: u128 = 25;
+    let tenant = Tenant::parse("acme").expect("a valid tenant");
+    let user = UserId::parse("alice").expect("a valid user id");
+    let decision = |n: u128, seq, change| Decision {
+        tenant: tenant.clone(),
+        conversation_id: ConversationId(Uuid::from_u128(n << 64 | n)),
+        sender: user.clone(),
+        temp_id: TempId::parse(&format!("c{n}")).expect("a valid temp_id"),
+        message_id: None,
+        at: Timestamp(1_000),
+        outcome: Outcome::Accepted {
+            seq,
+            event: Event::ConversationUpdated(change),
+        },
+    };
+    let owner = Member {
+        user_id: user.clone(),
+        role: Role::Owner,
+    };
+    let mut decisions: Vec<_> = (1..=CONVERSATIONS)
+        .map(|n| {
+            let members = vec![owner.clone()];
+            decision(
+                n,
+                1,
+                Change::Create {
+                    kind: Kind::Group,
+                    title: None,
+                    members,
+                },
+            )
+        })
+        .collect();
+    decisions.push(decision(4, 2, Change::Leave));
+    project(store, &decisions).await.expect("writes");
+    let expected = listed(&model_of(&decisions), &tenant, &user);
+    assert_eq!(expected.len() as u128, CONVERSATIONS - 1);
+    for limit in [1, 7, 8, 24, 25] {
+        assert_eq!(
+            whole_list(store, &tenant, &user, limit).await,
+            expected,
+            "limit {limit}"
+        );
+    }
+}

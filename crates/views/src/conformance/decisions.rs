@@ -1,0 +1,264 @@
+use tidings_domain::{
+    Attachment, Command, CommandBody, Content, ConversationId, Decision, ForwardedFrom, Kind,
+    MessageId, Partition, Role, TempId, Tenant, Timestamp, Update, UserId,
+};
+
+/// Random numbers that are the same for the same seed: SplitMix64, from
+/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+/// OOPSLA 2014.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The numbers of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `end`, which is not zero.
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % end as u64) as usize
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.below(items.len())]
+    }
+}
+
+/// Decisions that the real sequencer core makes of random commands: of two
+/// tenants whose users have the same names, with resends within and past the
+/// dedupe window, commands across tenants, and many that are refused.
+pub struct Decisions {
+    random: Random,
+    partition: Partition,
+    tenants: Vec<Tenant>,
+    users: Vec<UserId>,
+    conversations: Vec<ConversationId>,
+    messages: Vec<MessageId>,
+    sent: Vec<Command>,
+    now: Timestamp,
+    made: usize,
+}
+
+impl Decisions {
+    /// The decisions of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let tenant = |name: &str| Tenant::parse(name).expect("a valid tenant");
+        let user = |name: &str| UserId::parse(name).expect("a valid user id");
+        Self {
+            random: Random::new(seed),
+            partition: Partition::new(),
+            tenants: vec![tenant("acme"), tenant("other")],
+            users: ["alice", "bob", "carol", "dave@x.org", "Eve:1"]
+                .map(user)
+                .to_vec(),
+            conversations: Vec::new(),
+            messages: Vec::new(),
+            sent: Vec::new(),
+            now: Timestamp(1_100_520_000_000),
+            made: 0,
+        }
+    }
+
+    /// The next so many.
+    pub fn take(&mut self, count: usize) -> Vec<Decision> {
+        (0..count).map(|_| self.decide()).collect()
+    }
+
+    fn decide(&mut self) -> Decision {
+        // Several in one millisecond, and now and then past the dedupe window.
+        self.now.0 += match self.random.below(40) {
+            0 => 11 * 60 * 1000,
+            1..10 => 0,
+            _ => self.random.below(1_000) as i64,
+        };
+        let resend = self.random.one_in(8) && !self.sent.is_empty();
+        let command = if resend {
+            self.random.pick(&self.sent).clone()
+        } else {
+            self.command()
+        };
+        let decision = self.partition.decide(&command, self.now);
+        self.partition.apply(&decision);
+        self.messages.extend(decision.message_id);
+        if matches!(command.body, CommandBody::Create { .. }) {
+            self.conversations.push(command.conversation_id);
+        }
+        self.sent.push(command);
+        decision
+    }
+
+    fn command(&mut self) -> Command {
+        self.made += 1;
+        // Small numbers, so that two senders and two tenants use the same.
+        let temp_id = TempId::parse(&format!("t {}", self.made / 3)).expect("a valid temp_id");
+        let mut tenant = self.random.pick(&self.tenants).clone();
+        let mut sender = self.random.pick(&self.users).clone();
+        let (conversation_id, body) = if self.conversations.is_empty() || self.random.one_in(12) {
+            self.create(&tenant, &sender, &temp_id)
+        } else {
+            let conversation_id = *self.random.pick(&self.conversations);
+            // Mostly somebody who may.
+            if let Some(conversation) = self.partition.conversation(conversation_id)
+                && !self.random.one_in(4)
+                && !conversation.members.is_empty()
+            {
+                let members: Vec<_> = conversation.members.keys().collect();
+                sender = (*self.random.pick(&members)).clone();
+                tenant = conversation.tenant.clone();
+            }
+            let body = match self.random.below(10) {
+                0..6 => self.send(),
+                6 => CommandBody::Read { up_to: 3 },
+                _ => CommandBody::Update(self.update()),
+            };
+            (conversation_id, body)
+        };
+        Command {
+            tenant,
+            conversation_id,
+            sender,
+            temp_id,
+            at: self.now,
+            body,
+        }
+    }
+
+    fn some_users(&mut self) -> Vec<UserId> {
+        let count = self.random.below(4);
+        (0..count)
+            .map(|_| self.random.pick(&self.users).clone())
+            .collect()
+    }
+
+    fn create(
+        &mut self,
+        tenant: &Tenant,
+        sender: &UserId,
+        temp_id: &TempId,
+    ) -> (ConversationId, CommandBody) {
+        if self.random.one_in(3) {
+            let others: Vec<_> = self.users.iter().filter(|user| *user != sender).collect();
+            let other = (*self.random.pick(&others)).clone();
+            let id = ConversationId::of_direct(tenant, sender, &other);
+            let kind = Kind::Direct;
+            return (
+                id,
+                CommandBody::Create {
+                    kind,
+                    title: None,
+                    members: vec![other],
+                },
+            );
+        }
+        let kind = if self.random.one_in(3) {
+            Kind::Channel
+        } else {
+            Kind::Group
+        };
+        let title = (!self.random.one_in(3)).then(|| format!("Title \u{2116} {}", self.made));
+        let members = self.some_users();
+        let id = ConversationId::of_created(tenant, sender, temp_id);
+        (
+            id,
+            CommandBody::Create {
+                kind,
+                title,
+                members,
+            },
+        )
+    }
+
+    fn send(&mut self) -> CommandBody {
+        let mut content = Content::text(format!("h\u{e9}llo \u{1f44b} $set.{} \"\"", self.made));
+        if self.random.one_in(5) {
+            content.attachments.push(Attachment {
+                id: format!("f{}", self.made),
+                name: "a b.png".to_owned(),
+                mime: "image/png".to_owned(),
+                size: self.random.below(1 << 40) as i64,
+            });
+            content.meta = Some(format!("{{\"a.b\": [1.50, \"$x\", {}]}}", self.made));
+        }
+        let reply = self.random.one_in(4) && !self.messages.is_empty();
+        let reply_to = reply.then(|| *self.random.pick(&self.messages));
+        let forwarded_from = self.random.one_in(9).then(|| ForwardedFrom {
+            conversation_id: *self.random.pick(&self.conversations),
+            message_id: MessageId(uuid::Uuid::from_u128(self.made as u128)),
+            by: self.random.pick(&self.users).clone(),
+        });
+        CommandBody::Send {
+            content,
+            reply_to,
+            thread: reply_to,
+            forwarded_from,
+        }
+    }
+
+    fn update(&mut self) -> Update {
+        match self.random.below(9) {
+            0..3 => Update::AddMembers(self.some_users()),
+            3 => Update::RemoveMembers(self.some_users()),
+            4 => Update::Rename(format!("New {}", self.made)),
+            5 => Update::SetRole {
+                user_id: self.random.pick(&self.users).clone(),
+                role: *self.random.pick(&[Role::Member, Role::Admin, Role::Owner]),
+            },
+            6 => Update::Leave,
+            7 => Update::Close,
+            _ => Update::Reopen,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tidings_domain::{Event, Outcome};
+
+    use super::Decisions;
+
+    /// What the checks rely on: a stream holds enough of everything.
+    #[test]
+    fn a_stream_holds_every_sort_of_decision() {
+        for seed in 0..20 {
+            let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+            for decision in Decisions::new(seed).take(400) {
+                let sort = match &decision.outcome {
+                    Outcome::Accepted {
+                        event: Event::ConversationUpdated(change),
+                        ..
+                    } => change.op(),
+                    Outcome::Accepted { .. } => "send",
+                    Outcome::Rejected(code) => code.as_str(),
+                    Outcome::Duplicate(_) => "duplicate",
+                };
+                *counts.entry(sort).or_default() += 1;
+            }
+            let enough = [
+                ("send", 20),
+                ("create", 8),
+                ("not_found", 3),
+                ("duplicate", 8),
+            ];
+            for (sort, least) in enough {
+                let count = counts.get(sort).copied().unwrap_or_default();
+                assert!(
+                    count >= least,
+                    "seed {seed}: {count} of {sort} in {counts:?}"
+                );
+            }
+        }
+    }
+}

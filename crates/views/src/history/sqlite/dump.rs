@@ -1,0 +1,90 @@
+use async_trait::async_trait;
+use rusqlite::{Connection, Row};
+use tidings_domain::{ConversationId, MessageId, Model, OutcomeRow, Timestamp};
+
+use super::{SqliteHistory, read};
+use crate::conformance::Dump;
+use crate::history::StoreError;
+
+#[async_trait]
+impl Dump for SqliteHistory {
+    async fn dump(&self) -> Result<Model, StoreError> {
+        self.read(dump).await
+    }
+}
+
+fn all<T>(
+    connection: &Connection,
+    select: &str,
+    map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare(select)?.query_map([], map)?.collect()
+}
+
+fn dump(connection: &Connection) -> rusqlite::Result<Model> {
+    let events = all(
+        connection,
+        "SELECT conversation_id, seq, tenant, at, sender, temp_id, event FROM history_events",
+        read::event_row,
+    )?;
+    let messages = all(
+        connection,
+        "SELECT message_id, conversation_id, tenant, no, seq, rev, sender, at, content, reply_to, \
+         thread, forwarded_from FROM history_messages",
+        read::message_row,
+    )?;
+    let conversations = all(
+        connection,
+        "SELECT conversation_id, tenant, kind, title, closed, created_at, last_at, last_seq, \
+         last_no, last_message_id FROM history_conversations",
+        read::conversation_row,
+    )?;
+    let members = all(
+        connection,
+        "SELECT conversation_id, user_id, tenant, role, read_no, rev FROM history_members",
+        |row| read::member_row(row, 0),
+    )?;
+    let outcomes = all(
+        connection,
+        "SELECT conversation_id, sender, temp_id, tenant, at, seq, no, code, message_id \
+         FROM history_outcomes",
+        outcome_row,
+    )?;
+    Ok(Model {
+        events: events
+            .into_iter()
+            .map(|row| ((row.conversation_id, row.seq), row))
+            .collect(),
+        outcomes: outcomes
+            .into_iter()
+            .map(|row| {
+                let (by, temp_id) = (row.by.clone(), row.temp_id.clone());
+                ((row.tenant.clone(), row.conversation_id, by, temp_id), row)
+            })
+            .collect(),
+        messages: messages
+            .into_iter()
+            .map(|row| (row.message_id, row))
+            .collect(),
+        conversations: conversations
+            .into_iter()
+            .map(|row| (row.conversation_id, row))
+            .collect(),
+        members: members
+            .into_iter()
+            .map(|row| ((row.conversation_id, row.user_id.clone()), row))
+            .collect(),
+    })
+}
+
+fn outcome_row(row: &Row<'_>) -> rusqlite::Result<OutcomeRow> {
+    Ok(OutcomeRow {
+        conversation_id: ConversationId(read::required_id(row, 0)?),
+        by: read::user_id(row, 1)?,
+        temp_id: read::temp_id(row, 2)?,
+        tenant: read::tenant(row, 3)?,
+        at: Timestamp(row.get(4)?),
+        outcome: read::first_outcome(row, 5)?,
+        message_id: read::optional_id(row, 8)?.map(MessageId),
+    })
+}

@@ -1,0 +1,138 @@
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tidings_domain::Rows;
+use tidings_sqlite::Database;
+
+use super::{SqliteHistory, schema};
+use crate::conformance::{self, Decisions, project};
+use crate::history::{HistoryWriter, StoreError};
+
+/// An empty view in a folder of its own.
+async fn empty() -> (TempDir, Database, SqliteHistory) {
+    let folder = tempfile::tempdir().expect("makes a folder");
+    let database = Database::open(folder.path()).expect("opens");
+    let history = SqliteHistory::new(database.clone());
+    history.prepare().await.expect("makes tables");
+    (folder, database, history)
+}
+
+#[tokio::test]
+async fn mends_whatever_stopped_it() {
+    for seed in 0..8 {
+        let (_folder, _, history) = empty().await;
+        conformance::mends_whatever_stopped_it(&history, seed).await;
+    }
+}
+
+#[tokio::test]
+async fn answers_like_the_model() {
+    for seed in 100..104 {
+        let (_folder, _, history) = empty().await;
+        conformance::answers_like_the_model(&history, seed).await;
+    }
+}
+
+#[tokio::test]
+async fn keeps_tenants_apart() {
+    let (_folder, _, history) = empty().await;
+    conformance::keeps_tenants_apart(&history, 200).await;
+}
+
+#[tokio::test]
+async fn keeps_positions() {
+    let (_folder, _, history) = empty().await;
+    conformance::keeps_positions(&history).await;
+}
+
+#[tokio::test]
+async fn pages_lists() {
+    let (_folder, _, history) = empty().await;
+    conformance::pages_lists(&history).await;
+}
+
+#[tokio::test]
+async fn prepare_keeps_what_is_there() {
+    let (_folder, _, history) = empty().await;
+    let decisions = Decisions::new(1).take(50);
+    project(&history, &decisions).await.expect("writes");
+    let before = conformance::Dump::dump(&history).await.expect("dumps");
+    history.prepare().await.expect("prepares again");
+    assert_eq!(conformance::Dump::dump(&history).await, Ok(before));
+}
+
+#[tokio::test]
+async fn every_query_searches_an_index() {
+    let (_folder, database, _history) = empty().await;
+    for query in schema::SEARCHES {
+        let plan = database
+            .read(|connection| {
+                let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}"))?;
+                let nulls = vec![rusqlite::types::Null; statement.parameter_count()];
+                let rows = statement.query_map(rusqlite::params_from_iter(nulls), |row| {
+                    row.get::<_, String>(3)
+                })?;
+                rows.collect::<rusqlite::Result<Vec<_>>>()
+            })
+            .expect("explains");
+        assert!(
+            plan.iter().all(|step| !step.starts_with("SCAN")),
+            "{query}: {plan:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_row_the_store_cannot_take_is_named_as_data() {
+    let (_folder, database, history) = empty().await;
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON history_events \
+        BEGIN SELECT RAISE(ABORT, 'not this one'); END";
+    let (done, made) = std::sync::mpsc::channel();
+    database.submit(
+        tidings_sqlite::Priority::View,
+        Box::new(move |connection| connection.execute_batch(refuse)),
+        Box::new(move |result| done.send(result).expect("the test waits")),
+    );
+    made.recv().expect("an answer").expect("makes a trigger");
+    let refused = project(&history, &Decisions::new(1).take(20)).await;
+    assert!(matches!(refused, Err(StoreError::Data(_))), "{refused:?}");
+    let stored = conformance::Dump::dump(&history).await.expect("dumps");
+    assert!(
+        stored.conversations.is_empty(),
+        "a job is written as a whole or not at all"
+    );
+}
+
+/// The log waits behind a job of the view, so a job must be short. The limit
+/// is wide, as a test may share its processor.
+#[tokio::test]
+async fn a_batch_takes_milliseconds() {
+    let (_folder, _, history) = empty().await;
+    let mut decisions = Decisions::new(7);
+    project(&history, &decisions.take(100))
+        .await
+        .expect("warms up");
+    let batch = decisions.take(256);
+    let started = Instant::now();
+    project(&history, &batch).await.expect("writes");
+    let took = started.elapsed();
+    assert!(
+        took < Duration::from_millis(500),
+        "{took:?} for 256 decisions"
+    );
+}
+
+#[tokio::test]
+async fn many_rows_become_several_jobs() {
+    let mut rows = Rows::default();
+    for decision in Decisions::new(3).take(600) {
+        rows.apply(&decision);
+    }
+    let position = crate::history::Position {
+        partition: 0,
+        offset: 600,
+        current: None,
+    };
+    let batches = super::write::batches(&rows, &[position]).expect("encodes");
+    assert!(batches.len() > 2, "{} jobs", batches.len());
+}
