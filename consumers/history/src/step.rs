@@ -15,6 +15,7 @@ pub(crate) struct Step {
 
 /// What a record asks of the view.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every step is a decision")]
 pub(crate) enum Effect {
     /// To fold this decision.
     Decision(Decision),
