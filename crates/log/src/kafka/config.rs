@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 /// Where Kafka is, and how to use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ impl KafkaConfig {
 
     fn client(&self, client_id: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // Else it is the level of the `log` crate, which nobody sets.
+        config.set_log_level(RDKafkaLogLevel::Info);
         config
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", client_id)
