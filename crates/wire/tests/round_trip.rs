@@ -100,7 +100,7 @@ proptest! {
     fn any_state_comes_back(state in any_state()) {
         let codec = Codec::locked();
         let record = codec.encode_state(3, &state).unwrap();
-        prop_assert_eq!(record.key.clone(), Some(state.key()));
+        prop_assert_eq!(&record.key, &Some(state.key()));
         prop_assert_eq!(codec.decode_state(&record).unwrap(), Some(state));
     }
 
