@@ -49,6 +49,24 @@ fn a_repeated_command_is_answered_with_the_first_decision() {
 }
 
 #[test]
+fn a_command_that_is_delivered_again_is_not_decided_again() {
+    let scene = Scene::new(1);
+    let mut owner = scene.owner();
+    let id = scene.create("c");
+    owner.settle();
+    scene.send(id, "alice", "m1");
+    scene.send(id, "alice", "m2");
+    owner.settle();
+    for topic in [Topic::ConversationUpdated, Topic::MessageSent] {
+        for stored in scene.world.all(topic, 0) {
+            owner.side.tell(SequencerEvent::Command(stored));
+        }
+    }
+    owner.settle();
+    assert_eq!(scene.check_all()[0].last_seq(id), 3);
+}
+
+#[test]
 fn after_a_failed_produce_it_claims_again_and_recovers_from_the_log() {
     for appended in [false, true] {
         let scene = Scene::new(1);
