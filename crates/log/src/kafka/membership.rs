@@ -1,5 +1,5 @@
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -64,6 +64,7 @@ impl Membership {
         let too_late = self.polled.elapsed() > self.max_poll_interval;
         self.polled = Instant::now();
         loop {
+            let served = self.context().served.load(Ordering::Relaxed);
             let polled = self.consumer.poll(Duration::ZERO);
             let event = self.context().events.lock().pop_front();
             if let Some(mut event) = event {
@@ -77,6 +78,8 @@ impl Membership {
                 Some(Err(err)) => self.outage.note(&err)?,
                 // Nothing is ever fetched here.
                 Some(Ok(_)) => {}
+                // A log line or the like was served: there may be more behind it.
+                None if self.context().served.load(Ordering::Relaxed) != served => {}
                 None => return Ok(None),
             }
         }
@@ -138,11 +141,14 @@ impl Drop for Membership {
 #[derive(Default)]
 struct GroupContext {
     events: Mutex<VecDeque<GroupEvent>>,
+    /// How many callbacks there were.
+    served: AtomicU64,
     leaving: AtomicBool,
 }
 
 impl ClientContext for GroupContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.served.fetch_add(1, Ordering::Relaxed);
         log_line(level, facility, line);
     }
 
@@ -183,6 +189,7 @@ impl ConsumerContext for GroupContext {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        self.served.fetch_add(1, Ordering::Relaxed);
         if let Err(err) = result {
             tracing::warn!(%err, "offsets were not committed");
         }
