@@ -31,28 +31,51 @@ fn topics_are_planned_applied_and_then_as_declared() {
     let planned = topics("plan");
     assert_eq!(planned.status.code(), Some(1));
     let report = json(&planned);
-    assert_eq!(report["actions"].as_array().map(Vec::len), Some(10), "{report}");
+    assert_eq!(
+        report["actions"].as_array().map(Vec::len),
+        Some(10),
+        "{report}"
+    );
     assert_eq!(report["applied"], false);
 
     let applied = topics("apply");
     assert_eq!(applied.status.code(), Some(0));
     let report = json(&applied);
     assert_eq!(report["applied"], true);
-    assert_eq!(report["schemas"].as_array().map(Vec::len), Some(8), "{report}");
+    assert_eq!(
+        report["schemas"].as_array().map(Vec::len),
+        Some(8),
+        "{report}"
+    );
 
     let planned = topics("plan");
     assert_eq!(planned.status.code(), Some(0), "{}", json(&planned));
 
     // More replicas than brokers are refused, before anything is made.
     let other = fresh_prefix();
-    let refused = tidings(&other, &["topics", "apply", "--replication-factor", "9", "--json"]);
+    let refused = tidings(
+        &other,
+        &["topics", "apply", "--replication-factor", "9", "--json"],
+    );
     assert_eq!(refused.status.code(), Some(1));
     let report = json(&refused);
     assert_eq!(report["applied"], false);
-    assert_eq!(report["refusals"].as_array().map(Vec::len), Some(10), "{report}");
+    assert_eq!(
+        report["refusals"].as_array().map(Vec::len),
+        Some(10),
+        "{report}"
+    );
 
-    let tail = tidings(&prefix, &["tail", "message.delivered", "--from", "beginning"]);
-    assert_eq!(tail.status.code(), Some(0), "{}", String::from_utf8_lossy(&tail.stderr));
+    let tail = tidings(
+        &prefix,
+        &["tail", "message.delivered", "--from", "beginning"],
+    );
+    assert_eq!(
+        tail.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&tail.stderr)
+    );
     assert!(tail.stdout.is_empty());
 }
 
@@ -67,8 +90,24 @@ fn a_topic_that_is_missing_is_told() {
 fn the_raw_pipeline_is_measured() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().to_str().unwrap();
-    let args = ["bench", "raw", "--data", data, "--seconds", "1", "--rate", "100", "--json"];
+    let args = [
+        "bench",
+        "raw",
+        "--data",
+        data,
+        "--seconds",
+        "1",
+        "--rate",
+        "100",
+        "--json",
+    ];
     let report = json(&tidings("", &args));
-    assert!(report["kafka"]["pipeline_rate"].as_f64().unwrap() > 100.0, "{report}");
-    assert!(report["kafka"]["at_rate_ms"]["p50"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(
+        report["kafka"]["pipeline_rate"].as_f64().unwrap() > 100.0,
+        "{report}"
+    );
+    assert!(
+        report["kafka"]["at_rate_ms"]["p50"].as_f64().unwrap() > 0.0,
+        "{report}"
+    );
 }

@@ -137,7 +137,7 @@ struct RawArgs {
     /// How long to measure each
     #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = parse_amount)]
     seconds: f64,
-    /// Bytes of each text; a record is 300 more
+    /// Bytes of each text; records are larger, as ours are
     #[arg(long, value_name = "B", default_value_t = 200)]
     bytes: u32,
     /// Print no table

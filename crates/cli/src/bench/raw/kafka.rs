@@ -29,8 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// `linger.ms=0`, plain rdkafka.
 #[derive(Debug, Serialize)]
 pub(in crate::bench) struct KafkaReport {
-    /// The bytes of a record's value.
-    record_bytes: usize,
+    /// The bytes of a command.
+    command_bytes: usize,
+    /// The bytes of a decision.
+    decision_bytes: usize,
     partitions: i32,
     /// Messages a second through the whole pipeline.
     pub(in crate::bench) pipeline_rate: f64,
@@ -47,9 +49,9 @@ pub(in crate::bench) struct KafkaReport {
 impl KafkaReport {
     pub(super) fn describe(&self) -> String {
         let mut lines = vec![format!(
-            "Kafka, {} bytes a record, {} partitions: {:.0} messages/s through produce, consume, \
-             copy, consume",
-            self.record_bytes, self.partitions, self.pipeline_rate
+            "Kafka, records of {} and {} bytes, {} partitions: {:.0} messages/s through produce, \
+             consume, copy, consume",
+            self.command_bytes, self.decision_bytes, self.partitions, self.pipeline_rate
         )];
         let at_rate = self.rate.zip(self.at_rate_ms);
         let name = at_rate
@@ -71,13 +73,14 @@ pub(super) fn run(brokers: &str, load: RawLoad) -> Result<KafkaReport> {
 
 fn measure(topics: &Topics, load: RawLoad) -> Result<KafkaReport> {
     let time = Duration::from_secs_f64(load.seconds);
-    let full = pipeline(topics, load.record_bytes(), None, time)?;
+    let full = pipeline(topics, load, None, time)?;
     let at_rate = match load.rate {
         0.0 => None,
-        rate => Some(pipeline(topics, load.record_bytes(), Some(rate), time)?),
+        rate => Some(pipeline(topics, load, Some(rate), time)?),
     };
     Ok(KafkaReport {
-        record_bytes: load.record_bytes(),
+        command_bytes: load.command_bytes(),
+        decision_bytes: load.decision_bytes(),
         partitions: PARTITIONS,
         pipeline_rate: full.rate,
         pipeline_ms: full.latencies,
@@ -209,7 +212,7 @@ impl Shared {
     }
 }
 
-fn pipeline(topics: &Topics, bytes: usize, rate: Option<f64>, time: Duration) -> Result<Measured> {
+fn pipeline(topics: &Topics, load: RawLoad, rate: Option<f64>, time: Duration) -> Result<Measured> {
     let shared = Arc::new(Shared {
         begun: Instant::now(),
         end: WARMUP + time,
@@ -222,8 +225,10 @@ fn pipeline(topics: &Topics, bytes: usize, rate: Option<f64>, time: Duration) ->
     let sink = topics.consumer(decisions)?;
     let (first, second) = (topics.producer()?, topics.producer()?);
     thread::scope(|scope| {
-        let produced = scope.spawn(|| produce(&shared, &first, commands, bytes, rate));
-        let copied = scope.spawn(|| copy(&shared, &source, &second, decisions));
+        let produced =
+            scope.spawn(|| produce(&shared, &first, commands, load.command_bytes(), rate));
+        let copied =
+            scope.spawn(|| copy(&shared, &source, &second, decisions, load.decision_bytes()));
         let measured = receive(&shared, &sink);
         shared.stop.store(true, Ordering::Release);
         let panicked = |_| anyhow!("a thread of the raw pipeline panicked");
@@ -287,16 +292,16 @@ fn copy(
     source: &BaseConsumer,
     producer: &ThreadedProducer<DefaultProducerContext>,
     topic: &str,
+    bytes: usize,
 ) -> Result<()> {
+    let mut value = Vec::with_capacity(bytes);
     while !shared.is_over() {
         if let Some(message) = source.poll(POLL) {
             let message = message?;
-            send(
-                producer,
-                topic,
-                message.partition(),
-                message.payload().unwrap_or_default(),
-            )?;
+            value.clear();
+            value.extend_from_slice(message.payload().unwrap_or_default());
+            value.resize(bytes, b'x');
+            send(producer, topic, message.partition(), &value)?;
         }
     }
     producer.flush(PATIENCE)?;

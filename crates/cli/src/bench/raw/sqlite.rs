@@ -17,8 +17,10 @@ const COMMITS: usize = 1_000;
 /// SQLite in WAL mode with `synchronous=FULL`, one connection.
 #[derive(Debug, Serialize)]
 pub(in crate::bench) struct SqliteReport {
-    /// The bytes of a row's value.
-    record_bytes: usize,
+    /// The bytes of a command's row.
+    command_bytes: usize,
+    /// The bytes of a decision's row.
+    decision_bytes: usize,
     /// Rows a commit.
     batch: usize,
     /// Rows a second, inserted in batches.
@@ -33,9 +35,13 @@ pub(in crate::bench) struct SqliteReport {
 impl SqliteReport {
     pub(super) fn describe(&self) -> String {
         let mut lines = vec![format!(
-            "SQLite, {} bytes a row, {} rows a commit: {:.0} rows/s inserted, {:.0} messages/s \
+            "SQLite, rows of {} and {} bytes, {} a commit: {:.0} rows/s inserted, {:.0} messages/s \
              through insert, read, copy, read",
-            self.record_bytes, self.batch, self.insert_rate, self.pipeline_rate
+            self.command_bytes,
+            self.decision_bytes,
+            self.batch,
+            self.insert_rate,
+            self.pipeline_rate
         )];
         lines.extend(table(&[("commit", self.commit_ms)]));
         lines.join("\n")
@@ -67,7 +73,7 @@ pub(super) fn run(data: &Path, load: RawLoad) -> Result<SqliteReport> {
 
     // A third of the time each.
     let third = Duration::from_secs_f64(load.seconds / 3.0);
-    let value = vec![b'x'; load.record_bytes()];
+    let value = vec![b'x'; load.command_bytes()];
     let commit_ms = time_commits(&mut connection, &value, third)?;
     let insert_rate = rate(third, || {
         insert(
@@ -84,14 +90,18 @@ pub(super) fn run(data: &Path, load: RawLoad) -> Result<SqliteReport> {
             "command",
             std::iter::repeat_n(&value, BATCH),
         )?;
-        let copies = read(&connection, "command", &mut commands)?;
+        let mut copies = read(&connection, "command", &mut commands)?;
+        copies
+            .iter_mut()
+            .for_each(|copy| copy.resize(load.decision_bytes(), b'x'));
         insert(&mut connection, "decision", copies.iter())?;
         Ok(read(&connection, "decision", &mut decisions)?.len())
     })?;
-    let (record_bytes, batch) = (load.record_bytes(), BATCH);
+    let (command_bytes, decision_bytes) = (load.command_bytes(), load.decision_bytes());
     Ok(SqliteReport {
-        record_bytes,
-        batch,
+        command_bytes,
+        decision_bytes,
+        batch: BATCH,
         insert_rate,
         pipeline_rate,
         commit_ms,
