@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tidings_log::LogError;
 use tidings_log::kafka::{KafkaConfig, KafkaLog};
 use tidings_service::lifecycle::retry_with_backoff;
 use tidings_views::history::{MongoHistory, StoreError};
 use tidings_wire::{Codec, RegistryConfig, RegistryError};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Config, Projection};
@@ -22,10 +23,8 @@ pub async fn connect(config: &Config, stop: &CancellationToken) -> Result<Option
     kafka.topic_prefix.clone_from(&config.kafka.topic_prefix);
     kafka.session_timeout_ms = config.kafka.session_timeout_ms;
     let log = retry_with_backoff("Kafka", stop, async || {
-        let kafka = kafka.clone();
-        let connected = tokio::task::spawn_blocking(move || KafkaLog::connect(kafka)).await;
-        match connected.context("connecting to Kafka") {
-            Ok(Err(error @ LogError::Unavailable(_))) => Err(error),
+        match connect_log(kafka.clone()).await {
+            Err(error @ LogError::Unavailable(_)) => Err(error),
             other => Ok(other),
         }
     });
@@ -59,6 +58,18 @@ pub async fn connect(config: &Config, stop: &CancellationToken) -> Result<Option
     let Some(store) = store.await else {
         return Ok(None);
     };
-    let projection = Projection::new(Arc::new(log??), codec?, Arc::new(store?));
+    let projection = Projection::new(Arc::new(log?), codec?, Arc::new(store?));
     Ok(Some(projection.batch(config.batch as usize)))
+}
+
+/// Connects on a thread that a stopping process need not wait for: asking a
+/// broker that is not there takes 20 seconds.
+async fn connect_log(kafka: KafkaConfig) -> std::result::Result<KafkaLog, LogError> {
+    let (done, connected) = oneshot::channel();
+    std::thread::spawn(move || {
+        // Nobody listens any more when the process is stopping.
+        drop(done.send(KafkaLog::connect(kafka)));
+    });
+    let panicked = |_| Err(LogError::Fatal("connecting has panicked".to_owned()));
+    connected.await.unwrap_or_else(panicked)
 }

@@ -1,6 +1,6 @@
 //! `tidings-history`: the projection of `message.delivered` into MongoDB.
 
-use std::process::ExitCode;
+use std::pin::pin;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -8,36 +8,44 @@ use tidings_history::{Config, connect};
 use tidings_service::health::Health;
 use tidings_service::lifecycle::shutdown_signal;
 use tidings_service::{http, telemetry};
+use tokio_util::sync::CancellationToken;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+// The projection's thread does the work; these carry the store's connections.
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<()> {
     let config = Config::parse();
     if config.print.print(&config) {
-        return ExitCode::SUCCESS;
+        return Ok(());
     }
-    match run(config).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tidings-history: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run(config: Config) -> Result<()> {
-    let health = Health::new(telemetry::init(
-        config.log.log_format,
-        &config.log.log_filter,
-    )?);
+    let metrics = telemetry::init(config.log.log_format, &config.log.log_filter)?;
+    tracing::info!(?config, "starting");
+    let stop = shutdown_signal().context("cannot catch signals")?;
+    let health = Health::new(metrics);
     let ready = health.condition("history view");
-    let stop = shutdown_signal()?;
     let listener = http::listen(config.listen).await?;
-    let server = http::serve(listener, health, axum::Router::new(), stop.clone());
+    let serving = CancellationToken::new();
+    let server = http::serve(
+        listener,
+        health.clone(),
+        axum::Router::new(),
+        serving.clone(),
+    );
     let server = tokio::spawn(server);
-    if let Some(projection) = connect(&config, &stop).await? {
-        let ended = projection.readiness(ready).run(stop.clone()).await;
-        stop.cancel();
-        ended.context("the projection has stopped")?;
-    }
-    server.await.context("the HTTP server has panicked")?
+
+    let result = match connect(&config, &stop).await? {
+        Some(projection) => {
+            let mut ended = pin!(projection.readiness(ready).run(stop.clone()));
+            tokio::select! {
+                result = &mut ended => result,
+                () = stop.cancelled() => {
+                    health.set_draining();
+                    ended.await
+                }
+            }
+        }
+        None => Ok(()),
+    };
+    serving.cancel();
+    server.await.context("the HTTP server has panicked")??;
+    result.context("the history view cannot go on")
 }
