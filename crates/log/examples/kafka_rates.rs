@@ -20,9 +20,9 @@ use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidings_domain::Timestamp;
-use tidings_log::Log;
 use tidings_log::kafka::{KafkaConfig, KafkaLog};
 use tidings_log::topics::{Cluster, Declared, plan};
+use tidings_log::{Appender, LogReader};
 use tidings_wire::{Headers, Record, Topic, names};
 
 const PARTITIONS: i32 = 12;
@@ -150,7 +150,6 @@ fn plain_append(brokers: &str, topic: &str) {
 }
 
 fn log_append(log: &KafkaLog) {
-    use tidings_log::Appender;
     let mut headers = Headers::with_capacity(HEADERS.len());
     for (name, value) in HEADERS {
         headers.push(name, value);
@@ -214,7 +213,6 @@ fn plain_read(brokers: &str, topic: &str) {
 }
 
 fn log_read(log: &KafkaLog) {
-    use tidings_log::LogReader;
     let starts: Vec<_> = (0..PARTITIONS)
         .map(|partition| (Topic::MessageDelivered, partition, 0))
         .collect();

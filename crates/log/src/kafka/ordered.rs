@@ -205,7 +205,12 @@ impl OrderedProducer {
             if batch.is_empty() {
                 return any_failed;
             }
-            for (token, partition, result) in batch {
+            for Delivered {
+                token,
+                partition,
+                result,
+            } in batch
+            {
                 if let Some(in_flight) = self.in_flight.get_mut(&partition) {
                     in_flight.count -= 1;
                     in_flight.since = Instant::now();
@@ -268,10 +273,16 @@ fn produce_error(err: &KafkaError) -> LogError {
     }
 }
 
-/// Results as the client tells them: token, partition, offset or error. Only
-/// the thread that polls the producer ever takes the lock.
+/// Results as the client tells them. Only the thread that polls the producer
+/// ever takes the lock.
 #[derive(Default)]
-struct Results(Mutex<Vec<(u64, i32, Result<i64, KafkaError>)>>);
+struct Results(Mutex<Vec<Delivered>>);
+
+struct Delivered {
+    token: u64,
+    partition: i32,
+    result: Result<i64, KafkaError>,
+}
 
 impl ClientContext for Results {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
@@ -291,6 +302,11 @@ impl ProducerContext for Results {
             Ok(message) => (message.partition(), Ok(message.offset())),
             Err((err, message)) => (message.partition(), Err(err.clone())),
         };
-        self.0.lock().push((token as u64, partition, result));
+        let token = token as u64;
+        self.0.lock().push(Delivered {
+            token,
+            partition,
+            result,
+        });
     }
 }
