@@ -11,6 +11,7 @@ use tidings_wire::Topic;
 use crate::clock;
 use crate::freshness::Age;
 use crate::lanes::Waiting;
+use crate::outcome::{undecided_commands, undecided_from};
 use crate::shared::Shared;
 use crate::view::Unavailable;
 
@@ -177,48 +178,105 @@ fn recent_thread(
     Some(recent.thread_of_replies(key).ok_or(Code::NotFound))
 }
 
+/// The thread of the message replied to, wherever it is told of.
+///
+/// Another edge may have told its client of a message, decided or only
+/// durable, that this one has not read of yet: only what is neither in the
+/// view nor anywhere in the log is not found.
 async fn thread_of(
     shared: &Arc<Shared>,
     command: &Command,
     reply_to: MessageId,
 ) -> Result<MessageId, Code> {
-    let key = CommandKey(reply_to.0);
-    let mut batches = shared.progress.batches();
-    let decided = async {
-        while shared.inflight.contains(key) {
-            batches.changed().await.ok()?;
-        }
-        Some(())
-    };
-    if !matches!(
-        tokio::time::timeout(DECISION_TIMEOUT, decided).await,
-        Ok(Some(()))
-    ) {
-        return Err(Code::Unavailable);
+    if shared.inflight.contains(CommandKey(reply_to.0)) {
+        return decided_thread(shared, command, reply_to).await;
     }
-    // Taken before looking: what is decided later was not there to reply to.
+    if let Some(thread) = stored_thread(shared, command, reply_to).await? {
+        return Ok(thread);
+    }
     let partition = shared.partition_of(command.conversation_id);
-    let position = shared.progress.position(partition);
+    // The order matters: what is decided after this is in the part that was
+    // undecided, what was decided before it is read before the view is asked.
+    let undecided = undecided_from(shared, &[partition]).await?;
+    read_to_end(shared, partition).await?;
     if let Some(recent) = recent_thread(shared, command, reply_to) {
         return recent;
     }
-    let find = async || {
-        let row = shared
-            .view
-            .ask(|view| view.message(&command.tenant, reply_to))
-            .await;
-        row.map_err(|Unavailable| Code::Unavailable).map(|row| {
-            row.filter(|row| row.conversation_id == command.conversation_id)
-                .map(|row| row.thread.unwrap_or(row.message_id))
-        })
-    };
-    if let Some(thread) = find().await? {
+    let position = shared.progress.position(partition);
+    let wanted = [(partition, position)];
+    shared.freshness.reached(&wanted, Age::Now).await?;
+    if let Some(thread) = stored_thread(shared, command, reply_to).await? {
         return Ok(thread);
     }
-    let reached = shared
-        .freshness
-        .reached(&[(partition, position)], Age::Now)
-        .await;
-    reached.map_err(|Unavailable| Code::Unavailable)?;
-    find().await?.ok_or(Code::NotFound)
+    let searching = {
+        let (shared, id, key) = (
+            Arc::clone(shared),
+            command.conversation_id,
+            CommandKey(reply_to.0),
+        );
+        move || undecided_commands(&shared, &undecided, &[id], &[key])
+    };
+    let found = tokio::task::spawn_blocking(searching).await;
+    match found.map_err(|_| Code::Unavailable)? {
+        Ok(found) if found.is_empty() => Err(Code::NotFound),
+        Ok(_) => decided_thread(shared, command, reply_to).await,
+        Err(error) => {
+            tracing::warn!(%error, "cannot search for the message replied to");
+            Err(Code::Unavailable)
+        }
+    }
+}
+
+async fn stored_thread(
+    shared: &Arc<Shared>,
+    command: &Command,
+    reply_to: MessageId,
+) -> Result<Option<MessageId>, Unavailable> {
+    let row = shared
+        .view
+        .ask(|view| view.message(&command.tenant, reply_to))
+        .await?;
+    Ok(row
+        .filter(|row| row.conversation_id == command.conversation_id)
+        .map(|row| row.thread.unwrap_or(row.message_id)))
+}
+
+/// The thread of a message that is in the log and may not be decided yet.
+async fn decided_thread(
+    shared: &Arc<Shared>,
+    command: &Command,
+    reply_to: MessageId,
+) -> Result<MessageId, Code> {
+    let mut batches = shared.progress.batches();
+    let decided = async {
+        loop {
+            if let Some(recent) = recent_thread(shared, command, reply_to) {
+                return recent;
+            }
+            if batches.changed().await.is_err() {
+                return Err(Code::Unavailable);
+            }
+        }
+    };
+    let decided = tokio::time::timeout(DECISION_TIMEOUT, decided).await;
+    decided.unwrap_or(Err(Code::Unavailable))
+}
+
+/// Waits until this edge has read all decisions that are in the log now.
+async fn read_to_end(shared: &Arc<Shared>, partition: i32) -> Result<(), Code> {
+    let log = Arc::clone(&shared.log);
+    let ask = move || log.watermarks(Topic::MessageDelivered, partition);
+    let asked = tokio::task::spawn_blocking(ask).await;
+    let Ok(Ok((_, end))) = asked else {
+        return Err(Code::Unavailable);
+    };
+    let mut batches = shared.progress.batches();
+    let read = async {
+        while shared.progress.next(partition) < end {
+            batches.changed().await.map_err(|_| Code::Unavailable)?;
+        }
+        Ok(())
+    };
+    let read = tokio::time::timeout(DECISION_TIMEOUT, read).await;
+    read.unwrap_or(Err(Code::Unavailable))
 }

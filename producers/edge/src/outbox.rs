@@ -99,6 +99,12 @@ impl Outbox {
         self.state.lock().frames.is_empty()
     }
 
+    /// Has [`changed`](Self::changed) say so once more: for whoever may have
+    /// taken its last word in [`closing`](Self::closing).
+    pub(crate) fn look_again(&self) {
+        self.changed.notify_one();
+    }
+
     /// Waits until there may be something new to [`take`](Self::take).
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;

@@ -142,7 +142,7 @@ async fn find(
 /// From where on each command topic may hold undecided commands. A topic of
 /// which this edge has seen no decision yet is searched back to the time the
 /// sequencer remembers.
-async fn undecided_from(
+pub(crate) async fn undecided_from(
     shared: &Arc<Shared>,
     partitions: &[i32],
 ) -> Result<Vec<(Topic, i32, i64)>, Unavailable> {
@@ -171,7 +171,7 @@ async fn undecided_from(
 }
 
 #[derive(Debug, thiserror::Error)]
-enum SearchError {
+pub(crate) enum SearchError {
     #[error(transparent)]
     Log(#[from] LogError),
     #[error(transparent)]
@@ -181,7 +181,7 @@ enum SearchError {
 }
 
 /// Those of `keys` that stand in the undecided part of the command topics.
-fn undecided_commands(
+pub(crate) fn undecided_commands(
     shared: &Shared,
     undecided: &[(Topic, i32, i64)],
     conversations: &[ConversationId],

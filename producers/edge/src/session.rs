@@ -111,6 +111,7 @@ async fn open(shared: &Arc<Shared>, ws: &mut WebSocket) -> Result<Joined, Ended>
     };
     let welcome = Message::Text(welcome.to_json().into());
     write(ws, &socket.outbox, config.heartbeat, [welcome]).await?;
+    socket.outbox.look_again();
     tracing::debug!(%session_id, "opened");
     Ok(joined)
 }
@@ -172,6 +173,7 @@ async fn converse(shared: &Arc<Shared>, ws: &mut WebSocket, socket: &Arc<Socket>
                     if let Err(ended) = write(ws, outbox, heartbeat, ping).await {
                         return ended;
                     }
+                    outbox.look_again();
                     timer.as_mut().reset(last_seen + heartbeat * 2);
                 } else {
                     timer.as_mut().reset(last_seen + heartbeat);

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tidings_domain::Code;
 use tidings_service::lifecycle::Backoff;
 use tidings_views::history::{HistoryReader, StoreError};
 
@@ -21,6 +22,12 @@ pub(crate) struct View {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the history view is unavailable")]
 pub(crate) struct Unavailable;
+
+impl From<Unavailable> for Code {
+    fn from(Unavailable: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
