@@ -1,5 +1,6 @@
 //! Many users, each with a socket, and their conversations.
 
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -41,11 +42,24 @@ pub(super) async fn open(dialer: &Dialer, run: &str, count: usize) -> Result<Vec
             .with_context(|| format!("opening connection {} of {count}", index + 1))?;
         Ok::<_, anyhow::Error>(Line { user, stream })
     });
-    let lines = opening.buffered(AT_ONCE).try_collect().await;
-    lines.context(
-        "the connections cannot all be opened; perhaps a limit on open files (`ulimit -n`), or \
-         the server's TIDINGS_MAX_CONNECTIONS",
-    )
+    opening
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+        .map_err(advise)
+}
+
+/// Says what to do about the one failure that is this machine's own.
+fn advise(error: anyhow::Error) -> anyhow::Error {
+    /// EMFILE: as many files are open as the process may have.
+    const TOO_MANY_OPEN_FILES: i32 = 24;
+    let mut causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
+    if causes.any(|cause| cause.raw_os_error() == Some(TOO_MANY_OPEN_FILES)) {
+        return error.context("raise the limit on open files first: ulimit -n 65536");
+    }
+    error
 }
 
 /// Makes a conversation of each `members` users; the first of them makes it.
