@@ -16,7 +16,7 @@ use tidings_wire::{Topic, TraceParent};
 use crate::clock;
 use crate::inflight::{Entry, EntryState};
 use crate::lanes::{Room, Waiting};
-use crate::lookup::{self, Found};
+use crate::lookup::{self, AtHand, Found};
 use crate::shared::Shared;
 use crate::socket::Socket;
 
@@ -165,8 +165,8 @@ pub(crate) fn advance(shared: &Arc<Shared>, socket: &Arc<Socket>, id: Conversati
     }
     while let Some(waiting) = socket.lanes.next(id) {
         match lookup::at_hand(shared, waiting) {
-            Ok(found) => proceed(shared, socket, found),
-            Err(unresolved) => {
+            AtHand::Found(found) => proceed(shared, socket, found),
+            AtHand::Unresolved(unresolved) => {
                 socket.lanes.look_up(id);
                 let task = look_up(Arc::clone(shared), Arc::clone(socket), unresolved);
                 shared.runtime.spawn(task);
@@ -195,7 +195,8 @@ fn proceed(shared: &Arc<Shared>, socket: &Arc<Socket>, found: Found) {
         }
         Found::Decided(waiting, first) => {
             let command = &waiting.command;
-            let (id, message_id) = (command.conversation_id, command.message_id());
+            let id = command.conversation_id;
+            let message_id = message_id(command, waiting.key);
             answer_first(socket, &command.temp_id, id, message_id, first);
             release(shared, socket, id, waiting.key);
         }
@@ -211,6 +212,14 @@ fn refusal(command: &Command, code: Code) -> &'static str {
             Code::NotFound,
         ) => "reply_to: there is no such message in this conversation.",
         _ => code.sentence(),
+    }
+}
+
+/// As [`Command::message_id`], without deriving the key again.
+fn message_id(command: &Command, key: CommandKey) -> Option<MessageId> {
+    match command.body {
+        CommandBody::Send { .. } => Some(key.message_id()),
+        _ => command.message_id(),
     }
 }
 
@@ -241,7 +250,7 @@ fn append(shared: &Arc<Shared>, socket: &Arc<Socket>, waiting: Waiting) {
         socket: Arc::clone(socket),
         key,
         conversation_id: id,
-        message_id: command.message_id(),
+        message_id: message_id(&command, key),
         temp_id: command.temp_id,
         topic,
         partition,

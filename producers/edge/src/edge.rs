@@ -109,7 +109,6 @@ impl Edge {
     }
 
     /// `GET /v1/socket` and `GET /`.
-    #[must_use]
     pub fn router(&self) -> Router {
         http::router(Arc::clone(&self.shared))
     }

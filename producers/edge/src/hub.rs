@@ -139,7 +139,8 @@ impl Hub {
         self.change(tenant, id, offset, &change.removed, false);
     }
 
-    /// The log shows, at `offset`, that this user is a member.
+    /// The log shows, at `offset`, that this user is a member: news only while
+    /// the view has not told yet.
     pub(crate) fn seen_as_member(
         &self,
         tenant: &Tenant,
@@ -147,7 +148,13 @@ impl Hub {
         id: ConversationId,
         offset: i64,
     ) {
-        self.change(tenant, id, offset, std::slice::from_ref(user), true);
+        let inner = self.inner.read();
+        let here = inner.tenants.get(tenant).and_then(|users| users.get(user));
+        let is_waiting = here.is_some_and(|user| !user.is_loaded());
+        drop(inner);
+        if is_waiting {
+            self.change(tenant, id, offset, std::slice::from_ref(user), true);
+        }
     }
 
     fn change(

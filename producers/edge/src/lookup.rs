@@ -33,30 +33,38 @@ pub(crate) enum Found {
     Decided(Waiting, First),
 }
 
-/// Finds what is needed without waiting; an error: it must be looked up.
-pub(crate) fn at_hand(shared: &Shared, mut waiting: Waiting) -> Result<Found, Waiting> {
+/// What is known of a command without waiting.
+pub(crate) enum AtHand {
+    /// All that is needed.
+    Found(Found),
+    /// Too little: it must be [looked up](look_up).
+    Unresolved(Waiting),
+}
+
+/// Finds what is needed without waiting.
+pub(crate) fn at_hand(shared: &Shared, mut waiting: Waiting) -> AtHand {
     if waiting.retry {
         if let Some(recent) = shared.recent.get(waiting.key) {
             let first = First {
                 outcome: recent.outcome,
                 at: recent.at,
             };
-            return Ok(Found::Decided(waiting, first));
+            return AtHand::Found(Found::Decided(waiting, first));
         }
         if may_be_forgotten(shared, &waiting) {
-            return Err(waiting);
+            return AtHand::Unresolved(waiting);
         }
     }
     let Some(reply_to) = open_reply(&waiting.command) else {
-        return Ok(Found::Go(waiting));
+        return AtHand::Found(Found::Go(waiting));
     };
     match recent_thread(shared, &waiting.command, reply_to) {
         Some(Ok(thread)) => {
             set_thread(&mut waiting.command, thread);
-            Ok(Found::Go(waiting))
+            AtHand::Found(Found::Go(waiting))
         }
-        Some(Err(code)) => Ok(Found::Refused(waiting, code)),
-        None => Err(waiting),
+        Some(Err(code)) => AtHand::Found(Found::Refused(waiting, code)),
+        None => AtHand::Unresolved(waiting),
     }
 }
 

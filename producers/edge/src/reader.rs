@@ -153,10 +153,12 @@ impl Reader {
     fn record(&mut self, stored: &Stored) {
         match self.stream.judge(stored) {
             Ok(Judged::Valid(marked)) => {
-                self.decided(stored, marked);
+                // First: whoever is told of it may ask at once for an answer
+                // that reflects it.
                 self.shared
                     .progress
                     .decided(stored.partition, stored.offset, marked.input);
+                self.decided(stored, marked);
             }
             Ok(Judged::Claim(_) | Judged::Void) => {}
             Err(error) => self.pass_over(stored, &error),
