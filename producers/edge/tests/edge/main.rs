@@ -1,0 +1,13 @@
+//! An edge with a real log, sequencer and history view behind it, all in this
+//! process, spoken to through real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+
+mod acknowledgements;
+mod bad_input;
+mod closing;
+mod events;
+mod limits;
+mod outages;
+mod questions;
+mod support;

@@ -1,0 +1,232 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tidings_domain::{Tenant, Timestamp, UserId};
+use tidings_edge::{Edge, EdgeConfig};
+use tidings_history::Projection;
+use tidings_log::Log;
+use tidings_log::embedded::EmbeddedLog;
+use tidings_sequencer::{Clock, Parts, Sequencer, SequencerHandle, SequencerOptions};
+use tidings_service::auth::{Auth, Claims, Secret};
+use tidings_service::health::Health;
+use tidings_service::{http, telemetry};
+use tidings_sqlite::Database;
+use tidings_testkit::{SocketClient, eventually_async};
+use tidings_views::history::{HistoryReader, HistoryWriter, MongoHistory, SqliteHistory};
+use tidings_wire::Codec;
+use tokio_util::sync::CancellationToken;
+
+const PARTITIONS: i32 = 4;
+/// How long anything may take before a test has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+const SECRET: &str = "a secret of more than thirty-two bytes";
+
+/// A whole system in one process, on a data folder of its own.
+pub(crate) struct System {
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) url: String,
+    log: Arc<dyn Log>,
+    store: SqliteHistory,
+    sequencer: Option<(SequencerHandle, CancellationToken)>,
+    stop: CancellationToken,
+    _folder: TempDir,
+}
+
+/// Which parts run besides the edge, and how the edge is set up.
+pub(crate) struct Setup {
+    pub(crate) sequencer: bool,
+    pub(crate) history: bool,
+    /// The edge asks a MongoDB that is not there.
+    pub(crate) view_is_down: bool,
+    pub(crate) config: EdgeConfig,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            sequencer: true,
+            history: true,
+            view_is_down: false,
+            config: config(),
+        }
+    }
+}
+
+/// Without limits, which have tests of their own.
+pub(crate) fn config() -> EdgeConfig {
+    let mut config = EdgeConfig::default();
+    config.limits.messages_per_minute = 0;
+    config
+}
+
+impl System {
+    pub(crate) async fn start() -> Self {
+        Self::set_up(Setup::default()).await
+    }
+
+    pub(crate) async fn with_config(change: impl FnOnce(&mut EdgeConfig)) -> Self {
+        let mut setup = Setup::default();
+        change(&mut setup.config);
+        Self::set_up(setup).await
+    }
+
+    pub(crate) async fn set_up(setup: Setup) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(database.clone(), PARTITIONS).unwrap());
+        let store = SqliteHistory::new(database);
+        store.prepare().await.unwrap();
+        let view: Arc<dyn HistoryReader> = if setup.view_is_down {
+            let nowhere = "mongodb://127.0.0.1:1/none?serverSelectionTimeoutMS=200";
+            Arc::new(MongoHistory::connect(nowhere, "test").await.unwrap())
+        } else {
+            Arc::new(store.clone())
+        };
+        let stop = CancellationToken::new();
+        let (edge, url) = serve_edge(setup.config, &log, view, &stop).await;
+        let mut system = Self {
+            edge,
+            url,
+            log,
+            store,
+            sequencer: None,
+            stop,
+            _folder: folder,
+        };
+        if setup.history {
+            system.start_history();
+        }
+        if setup.sequencer {
+            system.start_sequencer();
+        }
+        system
+    }
+
+    /// Another edge on the same log and view.
+    pub(crate) async fn another_edge(&self) -> String {
+        let view = Arc::new(self.store.clone());
+        let (edge, url) = serve_edge(config(), &self.log, view, &self.stop).await;
+        // It lives as long as the system: its server holds it.
+        drop(edge);
+        url
+    }
+
+    pub(crate) fn start_sequencer(&mut self) {
+        let stop = CancellationToken::new();
+        let parts = Parts {
+            log: self.log.sequencer().unwrap(),
+            reader: Arc::clone(&self.log) as _,
+            codec: Codec::locked(),
+            clock: Clock::system(),
+            options: SequencerOptions::default(),
+            ready: health().condition("partitions"),
+            stop: stop.clone(),
+        };
+        self.sequencer = Some((Sequencer::spawn(parts).unwrap(), stop));
+    }
+
+    pub(crate) async fn stop_sequencer(&mut self) {
+        let (sequencer, stop) = self.sequencer.take().expect("one is running");
+        stop.cancel();
+        sequencer.wait().await.unwrap();
+    }
+
+    pub(crate) fn start_history(&self) {
+        let store = Arc::new(self.store.clone());
+        let projection = Projection::new(Arc::clone(&self.log), Codec::locked(), store);
+        let stop = self.stop.clone();
+        tokio::spawn(async move { projection.run(stop).await.unwrap() });
+    }
+
+    /// A client who said hello.
+    pub(crate) async fn client(&self, user: &str) -> SocketClient {
+        connect(&self.url, user).await
+    }
+
+    /// A client who said nothing yet.
+    pub(crate) async fn stranger(&self) -> SocketClient {
+        SocketClient::open(&self.url).await.unwrap()
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some((_, stop)) = &self.sequencer {
+            stop.cancel();
+        }
+    }
+}
+
+async fn serve_edge(
+    config: EdgeConfig,
+    log: &Arc<dyn Log>,
+    view: Arc<dyn HistoryReader>,
+    stop: &CancellationToken,
+) -> (Arc<Edge>, String) {
+    let health = health();
+    let log = Arc::clone(log);
+    let edge = Edge::start(config, log, Codec::locked(), view, auth(), health.clone());
+    let edge = Arc::new(edge);
+    let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let (served, watched, stop) = (Arc::clone(&edge), health.clone(), stop.clone());
+    tokio::spawn(async move {
+        http::serve(listener, health, served.router(), stop)
+            .await
+            .unwrap();
+    });
+    eventually_async(PATIENCE, async || watched.missing().is_empty()).await;
+    (edge, url)
+}
+
+fn health() -> Health {
+    Health::new(telemetry::install_metrics().unwrap())
+}
+
+pub(crate) fn auth() -> Auth {
+    Auth::hs256(&Secret::new(SECRET).unwrap())
+}
+
+pub(crate) fn token(user: &str) -> String {
+    token_of(user, "acme", None)
+}
+
+pub(crate) fn token_of(user: &str, tenant: &str, rate: Option<u32>) -> String {
+    let claims = Claims {
+        user: UserId::parse(user).unwrap(),
+        tenant: Tenant::parse(tenant).unwrap(),
+        // 2100: later than any clock these tests run by.
+        expires_at: Timestamp(4_102_444_800_000),
+        rate,
+    };
+    auth().issue(&claims).unwrap()
+}
+
+pub(crate) async fn connect(url: &str, user: &str) -> SocketClient {
+    SocketClient::connect(url, &token(user)).await.unwrap()
+}
+
+/// Creates a group and gives its id.
+pub(crate) async fn group(owner: &mut SocketClient, temp_id: &str, members: &[&str]) -> String {
+    let create = json!({
+        "type": "create", "temp_id": temp_id, "kind": "group", "title": "Ops", "members": members,
+    });
+    let delivered = owner.command(&create).await.unwrap();
+    assert_eq!(delivered["type"], "delivered", "{delivered}");
+    delivered["conversation_id"].as_str().unwrap().to_owned()
+}
+
+pub(crate) fn send(temp_id: &str, conversation: &str, text: &str) -> Value {
+    json!({
+        "type": "send", "temp_id": temp_id, "conversation_id": conversation,
+        "content": {"text": text},
+    })
+}
+
+/// What every frame of these keys says: `[type, …]`.
+pub(crate) fn pick(frame: &Value, keys: &[&str]) -> Value {
+    keys.iter().map(|key| frame[key].clone()).collect()
+}
