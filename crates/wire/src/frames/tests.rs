@@ -242,7 +242,7 @@ fn deep_unknown_fields_are_ignored() {
 fn a_bad_command_names_its_field() {
     let nested = format!("{}1{}", r#"{"a":"#.repeat(40), "}".repeat(40));
     let long = "x".repeat(16_385);
-    let many = vec![r#"{"id":"i","name":"n","mime":"m","size":1}"#; 11].join(",");
+    let many = [r#"{"id":"i","name":"n","mime":"m","size":1}"#; 11].join(",");
     let send = |content: &str| {
         format!(r#"{{"type":"send","temp_id":"m1","conversation_id":"{C}","content":{content}}}"#)
     };
