@@ -191,7 +191,8 @@ fn run_load(args: &LoadArgs) -> Result<ExitCode> {
                     .pipeline_rate
             }
         };
-        report.ratio_to_raw = Some(report.achieved_rate / rate);
+        // A rate that was asked for says nothing about what was possible.
+        report.ratio_to_raw = (args.rate == 0.0).then(|| report.achieved_rate / rate);
         tell(args.json, &raw.describe());
         report.raw = Some(serde_json::to_value(raw)?);
     }
