@@ -16,7 +16,9 @@ pub(crate) fn repository() -> &'static Path {
 fn binaries() -> &'static Path {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
         let status = Command::new(env!("CARGO"))
-            .args(["build", "--workspace", "--bins", "--locked"])
+            // All targets, for then cargo chooses the same features of our
+            // dependencies as `cargo test` did, and has nothing left to do.
+            .args(["build", "--workspace", "--all-targets", "--locked"])
             .current_dir(repository())
             .status()
             .expect("cargo can be run");
