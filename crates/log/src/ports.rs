@@ -183,7 +183,8 @@ pub trait SequencerLog: Send {
 
     /// Appends a record to the sequencer's own producer; the result comes as
     /// [`SequencerEvent::Produced`] with this `token`. Records of one
-    /// partition are appended in order, and none after one that failed.
+    /// partition are appended in order, and none after one that failed until
+    /// the partition is [stopped](Self::stop): whoever stops it has taken note.
     fn produce(&mut self, topic: Topic, partition: i32, record: Record, token: u64);
 
     /// Leaves a mark for readers, and tells how far the commands are decided

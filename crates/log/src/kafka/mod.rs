@@ -18,6 +18,11 @@
 //! offsets that are always explicit. A partition starts and stops without
 //! touching the others, and a rebalance is answered when its partitions have
 //! been handed over, not within a callback.
+//!
+//! **Records are dated now.** A broker goes by their timestamps for more than
+//! retention: it forgets a producer whose last record is dated more than
+//! `producer.id.expiration.ms` (a day) ago, at the latest when it starts after a
+//! crash, and then takes a batch that is sent again for a new one.
 
 mod appender;
 mod client;

@@ -4,6 +4,7 @@
 mod broker;
 #[path = "../conformance/mod.rs"]
 mod conformance;
+mod fatal;
 mod groups;
 mod outages;
 mod topics;
