@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -43,18 +43,19 @@ async fn upgrade(State(shared): State<Arc<Shared>>, ws: WebSocketUpgrade) -> Res
         .write_buffer_size(WRITE_BUFFER)
         .max_frame_size(max_bytes)
         .max_message_size(max_bytes)
-        .on_upgrade(async move |socket| {
+        .on_upgrade(move |socket| {
             let sessions = shared.sessions.clone();
-            let session = async move {
-                if slot.is_over {
-                    session::refuse(socket, CloseReason::TooManyConnections).await;
-                } else {
-                    session::run(shared, socket).await;
-                }
-                drop(slot);
-            };
-            sessions.track_future(session).await;
+            sessions.track_future(Box::pin(serve(shared, Box::new(socket), slot)))
         })
+}
+
+async fn serve(shared: Arc<Shared>, socket: Box<WebSocket>, slot: Slot) {
+    if slot.is_over {
+        Box::pin(session::refuse(socket, CloseReason::TooManyConnections)).await;
+    } else {
+        session::run(shared, socket).await;
+    }
+    drop(slot);
 }
 
 /// A connection's place among those this edge takes.

@@ -28,9 +28,11 @@ const BYE_TIMEOUT: Duration = Duration::from_secs(1);
 type Ended = Option<CloseReason>;
 
 /// Serves a connection from its upgrade to its end.
-pub(crate) async fn run(shared: Arc<Shared>, mut ws: WebSocket) {
-    // What a phase needs is on the heap while it lasts, so that a connection
-    // that does nothing is as small as it can be.
+///
+/// Futures hold whatever any of their states needs, and once more for each
+/// future around them. So the connection is boxed, and so is what a phase
+/// needs: one that does nothing is then as small as it can be.
+pub(crate) async fn run(shared: Arc<Shared>, mut ws: Box<WebSocket>) {
     let ended = match Box::pin(open(&shared, &mut ws)).await {
         Ok(joined) => converse(&shared, &mut ws, &joined.socket).await,
         Err(ended) => ended,
@@ -39,7 +41,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut ws: WebSocket) {
 }
 
 /// Ends a connection that was never served.
-pub(crate) async fn refuse(ws: WebSocket, reason: CloseReason) {
+pub(crate) async fn refuse(ws: Box<WebSocket>, reason: CloseReason) {
     close(ws, Some(reason)).await;
 }
 
@@ -141,7 +143,7 @@ async fn converse(shared: &Arc<Shared>, ws: &mut WebSocket, socket: &Arc<Socket>
         // Not biased: neither a flood of events nor one of commands may keep
         // the other waiting.
         tokio::select! {
-            () = outbox.changed() => match write_outbox(ws, outbox, heartbeat).await {
+            () = outbox.changed() => match Box::pin(write_outbox(ws, outbox, heartbeat)).await {
                 Ok(false) => {}
                 Ok(true) => {
                     if !draining {
@@ -170,7 +172,7 @@ async fn converse(shared: &Arc<Shared>, ws: &mut WebSocket, socket: &Arc<Socket>
                 }
                 if silent >= heartbeat {
                     let ping = [Message::Ping(axum::body::Bytes::new())];
-                    if let Err(ended) = write(ws, outbox, heartbeat, ping).await {
+                    if let Err(ended) = Box::pin(write(ws, outbox, heartbeat, ping)).await {
                         return ended;
                     }
                     outbox.look_again();
@@ -319,7 +321,7 @@ async fn write(
 }
 
 /// Says bye where there is somebody to hear it, and closes.
-async fn close(mut ws: WebSocket, ended: Ended) {
+async fn close(mut ws: Box<WebSocket>, ended: Ended) {
     let Some(reason) = ended else {
         // Sends the answer to the peer's close frame, if there was one; a peer
         // that is gone need not take it.
