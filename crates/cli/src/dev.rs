@@ -127,12 +127,15 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
     });
     let served = async {
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return,
             () = ready(&health) => {}
         }
-        output::line(&greeting(address, data, &token))?;
+        // Whoever started it may have read enough, or nothing: it runs all the
+        // same.
+        if let Err(error) = output::line(&greeting(address, data, &token)) {
+            tracing::warn!(%error, "cannot print the address and a token");
+        }
         stop.cancelled().await;
-        Ok::<_, anyhow::Error>(())
     };
     let result = tokio::select! {
         result = &mut deciding => {
@@ -140,11 +143,11 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
             stop_http.cancel();
             result
         }
-        served = served => {
+        () = served => {
             edge.drain().await;
             stop_http.cancel();
             stop_deciding.cancel();
-            deciding.await.and(served)
+            deciding.await
         }
     };
     server.await.context("the HTTP server panicked")??;
