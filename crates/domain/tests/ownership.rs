@@ -25,6 +25,7 @@ const TOPICS: usize = 2;
 
 /// A record of the partition.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are decisions")]
 enum Record {
     Claim(Ownership),
     Decided {
