@@ -1,37 +1,15 @@
 //! Where the secret that tokens are signed with comes from.
 
-use std::convert::Infallible;
-use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use tidings_service::auth::Secret;
+use tidings_service::auth::{GivenSecret, Secret};
 
 /// The file in a data folder that keeps the secret `tidings dev` made.
 const FILE: &str = "jwt-secret";
-
-/// A secret as it was given. Checked later than the other arguments, whose
-/// values are shown where they are wrong.
-#[derive(Clone)]
-struct Given(String);
-
-impl FromStr for Given {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Given {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Given(redacted)")
-    }
-}
 
 /// The data folder and the secret.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,7 +29,7 @@ pub(crate) struct SecretArgs {
         hide_env_values = true,
         value_name = "SECRET"
     )]
-    jwt_secret: Option<Given>,
+    jwt_secret: Option<GivenSecret>,
     /// File that holds the secret
     #[arg(
         long,
@@ -91,14 +69,13 @@ impl SecretArgs {
     }
 
     fn given(&self) -> Result<Option<Secret>> {
-        let given = self.jwt_secret.as_ref().filter(|given| !given.0.is_empty());
+        let given = match &self.jwt_secret {
+            Some(given) => given.check().context("TIDINGS_JWT_SECRET")?,
+            None => None,
+        };
         match (given, &self.jwt_secret_file) {
-            (Some(given), _) => {
-                let secret = Secret::new(given.0.as_str()).context("TIDINGS_JWT_SECRET")?;
-                Ok(Some(secret))
-            }
             (None, Some(file)) => Ok(Some(Secret::from_file(file)?)),
-            (None, None) => Ok(None),
+            (given, _) => Ok(given),
         }
     }
 }
@@ -176,9 +153,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut args = args(dir.path());
         args.find_or_make().unwrap();
-        args.jwt_secret = Some(Given("x".repeat(32)));
+        args.jwt_secret = "x".repeat(32).parse().ok();
         assert_eq!(args.find().unwrap().expose(), "x".repeat(32));
-        args.jwt_secret = Some(Given("short".to_owned()));
+        args.jwt_secret = "short".parse().ok();
         let error = format!("{:#} {args:?}", args.find().unwrap_err());
         assert!(
             error.contains("TIDINGS_JWT_SECRET") && !error.contains("short\""),

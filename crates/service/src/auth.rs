@@ -3,5 +3,5 @@
 mod key;
 mod token;
 
-pub use key::{Algorithm, AuthArgs, KeyError, Secret};
+pub use key::{Algorithm, AuthArgs, GivenSecret, KeyError, Secret};
 pub use token::{Auth, AuthError, Claims};

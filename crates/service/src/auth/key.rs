@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -78,17 +79,41 @@ impl Secret {
     }
 }
 
-impl FromStr for Secret {
-    type Err = KeyError;
-
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        Self::new(text)
-    }
-}
-
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(redacted)")
+    }
+}
+
+/// A secret as an argument or a variable gave it, to be checked later: an
+/// argument that is refused while it is parsed is shown in the error.
+#[derive(Clone)]
+pub struct GivenSecret(String);
+
+impl GivenSecret {
+    /// The secret, if one was given that is not empty.
+    ///
+    /// # Errors
+    /// [`KeyError::ShortSecret`].
+    pub fn check(&self) -> Result<Option<Secret>, KeyError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        Secret::new(self.0.as_str()).map(Some)
+    }
+}
+
+impl FromStr for GivenSecret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for GivenSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GivenSecret(redacted)")
     }
 }
 
@@ -126,7 +151,7 @@ pub struct AuthArgs {
         hide_env_values = true,
         value_name = "SECRET"
     )]
-    pub jwt_secret: Option<Secret>,
+    pub jwt_secret: Option<GivenSecret>,
     /// File that holds the secret
     #[arg(long, env = "TIDINGS_JWT_SECRET_FILE", value_name = "FILE")]
     pub jwt_secret_file: Option<PathBuf>,
@@ -152,14 +177,18 @@ impl AuthArgs {
     /// # Errors
     /// [`KeyError`], naming the variable to change.
     pub fn load(&self) -> Result<Auth, KeyError> {
-        let secret = match (&self.jwt_secret, &self.jwt_secret_file) {
+        let given = match &self.jwt_secret {
+            Some(given) => given.check()?,
+            None => None,
+        };
+        let secret = match (given, &self.jwt_secret_file) {
             (Some(_), Some(_)) => {
                 return Err(KeyError::Ambiguous(
                     "TIDINGS_JWT_SECRET",
                     "TIDINGS_JWT_SECRET_FILE",
                 ));
             }
-            (Some(secret), None) => Some(secret.clone()),
+            (Some(secret), None) => Some(secret),
             (None, Some(path)) => Some(Secret::from_file(path)?),
             (None, None) => None,
         };
@@ -247,7 +276,15 @@ mod tests {
 
     #[test]
     fn exactly_one_key_must_be_given() {
-        let secret = Some(Secret::new("0123456789abcdef0123456789abcdef").unwrap());
+        let given = |text: &str| Some(text.parse::<GivenSecret>().unwrap());
+        let secret = given("0123456789abcdef0123456789abcdef");
+        let short = AuthArgs {
+            jwt_secret: given("a short one"),
+            ..AuthArgs::default()
+        };
+        let error = short.load().err().unwrap();
+        assert!(matches!(error, KeyError::ShortSecret(11)));
+        assert!(!format!("{error} {short:?}").contains("a short one"));
         assert!(matches!(AuthArgs::default().load(), Err(KeyError::Missing)));
         let both = AuthArgs {
             jwt_secret: secret.clone(),
