@@ -17,10 +17,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
         "tidings-views",
         &["tidings-domain", "tidings-wire", "tidings-sqlite"],
     ),
-    (
-        "tidings-service",
-        &["tidings-domain", "tidings-log", "tidings-wire"],
-    ),
+    ("tidings-service", &["tidings-domain"]),
     (
         "tidings-edge",
         &[
@@ -64,10 +61,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "tidings-history",
         ],
     ),
-    (
-        "tidings-testkit",
-        &["tidings-domain", "tidings-wire", "tidings-log"],
-    ),
+    ("tidings-testkit", &[]),
     ("tidings-tests", &[]),
 ];
 
