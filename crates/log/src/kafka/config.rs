@@ -149,5 +149,18 @@ impl KafkaConfig {
     }
 }
 
-/// See the measurement in `crates/log/README.md`.
+/// A broker that keeps a fetch answers it as soon as a record comes, so a longer
+/// wait costs no latency, and a shorter one costs CPU on both sides. Measured by
+/// `cargo run --example kafka_rates -- waits` (Kafka 4.1 and all else on 2 busy
+/// cores, 12 partitions, 50 records/s; from send to read in ms):
+///
+/// | wait, ms | CPU of an idle consumer | p50 | p99 |
+/// |---|---|---|---|
+/// | 5 | 1.8 % | 0.9 | 4.9 |
+/// | 20 | 0.7 % | 1.1 | 7.6 |
+/// | 100 | 0.0 % | 1.0 | 3.9 |
+/// | 500 | 0.1 % | 1.2 | 4.0 |
+///
+/// Not more than 100, since a partition that is added to a consumer waits for
+/// the fetch that is under way.
 const FETCH_WAIT_MS: &str = "100";
