@@ -64,7 +64,7 @@ impl KafkaConfig {
 
     /// A consumer that is given its partitions and offsets. It never joins its
     /// group: the client wants a name for one before it takes an assignment.
-    pub(super) fn fetching(&self, group: &str) -> ClientConfig {
+    pub(super) fn fetching(&self, group: &str, pace: Pace) -> ClientConfig {
         let mut config = self.client("tidings-fetcher");
         config
             .set("group.id", group)
@@ -75,11 +75,8 @@ impl KafkaConfig {
             .set("allow.auto.create.topics", "false")
             // From before the first record there is, go on at the first.
             .set("auto.offset.reset", "earliest")
-            // How long the broker may keep a fetch when there is nothing. It
-            // answers at once when a record comes, so this is no latency; see
-            // `FETCH_WAIT_MS`.
-            .set("fetch.wait.max.ms", FETCH_WAIT_MS)
-            .set("fetch.min.bytes", "1")
+            .set("fetch.wait.max.ms", pace.wait_ms())
+            .set("fetch.min.bytes", pace.min_bytes())
             .set("fetch.max.bytes", "8388608")
             // What is fetched and not yet polled, in all partitions together:
             // the bound of a slow reader's memory. When it is reached, look
@@ -149,18 +146,35 @@ impl KafkaConfig {
     }
 }
 
-/// A broker that keeps a fetch answers it as soon as a record comes, so a longer
-/// wait costs no latency, and a shorter one costs CPU on both sides. Measured by
-/// `cargo run --example kafka_rates -- waits` (Kafka 4.1 and all else on 2 busy
-/// cores, 12 partitions, 50 records/s; from send to read in ms):
+/// How soon a consumer wants what is new.
 ///
-/// | wait, ms | CPU of an idle consumer | p50 | p99 |
-/// |---|---|---|---|
-/// | 5 | 1.8 % | 0.9 | 4.9 |
-/// | 20 | 0.7 % | 1.1 | 7.6 |
-/// | 100 | 0.0 % | 1.0 | 3.9 |
-/// | 500 | 0.1 % | 1.2 | 4.0 |
-///
-/// Not more than 100, since a partition that is added to a consumer waits for
-/// the fetch that is under way.
-const FETCH_WAIT_MS: &str = "100";
+/// A broker that answers each fetch at the first record is asked once a record
+/// by every consumer. On 2 cores with everything on them (two edges, sequencer,
+/// history, broker, stores, generator; 2,000 messages/s to conversations of 10)
+/// that took all of the processor: delivered p50 46 ms, p99 275 ms. Letting the
+/// broker gather for the times below: 7 ms and 62 ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Somebody waits: an edge, a sequencer.
+    Urgent,
+    /// Nobody waits: a projection.
+    Relaxed,
+}
+
+impl Pace {
+    /// The longest the broker keeps a fetch, in milliseconds.
+    fn wait_ms(self) -> &'static str {
+        match self {
+            Self::Urgent => "2",
+            Self::Relaxed => "20",
+        }
+    }
+
+    /// From how many bytes on it answers at once.
+    fn min_bytes(self) -> &'static str {
+        match self {
+            Self::Urgent => "4096",
+            Self::Relaxed => "65536",
+        }
+    }
+}

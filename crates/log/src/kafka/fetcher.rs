@@ -8,7 +8,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidings_wire::{Stored, Topic};
 
 use super::client::LoggedClient;
-use super::config::KafkaConfig;
+use super::config::{KafkaConfig, Pace};
 use super::names::Names;
 use super::outage::{Outage, log_error};
 use super::record;
@@ -25,9 +25,13 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     /// Fetches nothing yet.
-    pub(super) fn new(config: &KafkaConfig, names: Arc<Names>) -> Result<Self, LogError> {
+    pub(super) fn new(
+        config: &KafkaConfig,
+        names: Arc<Names>,
+        pace: Pace,
+    ) -> Result<Self, LogError> {
         let consumer = config
-            .fetching(&names.group("fetcher"))
+            .fetching(&names.group("fetcher"), pace)
             .create_with_context(LoggedClient)
             .map_err(|err| log_error("creating a consumer", &err))?;
         Ok(Self {

@@ -47,6 +47,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidings_wire::{Record, Topic};
 
 pub use config::KafkaConfig;
+use config::Pace;
 
 use crate::{
     AppendDone, Appender, Follower, Log, LogError, LogReader, Mark, ProjectionSource, SequencerLog,
@@ -86,7 +87,7 @@ impl KafkaLog {
     pub fn connect(config: KafkaConfig) -> Result<Self, LogError> {
         let names = Arc::new(Names::new(&config.topic_prefix));
         let reader: BaseConsumer<LoggedClient> = config
-            .fetching(&names.group("sequencer"))
+            .fetching(&names.group("sequencer"), Pace::Urgent)
             .create_with_context(LoggedClient)
             .map_err(|err| log_error("creating a client", &err))?;
         let metadata = reader
@@ -203,7 +204,7 @@ impl LogReader for KafkaLog {
     }
 
     fn follow(&self, starts: &[(Topic, i32, i64)]) -> Result<Box<dyn Follower>, LogError> {
-        let mut fetcher = Fetcher::new(&self.config, Arc::clone(&self.names))?;
+        let mut fetcher = Fetcher::new(&self.config, Arc::clone(&self.names), Pace::Urgent)?;
         fetcher.add(starts)?;
         Ok(Box::new(fetcher))
     }

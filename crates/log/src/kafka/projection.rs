@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tidings_wire::Topic;
 
-use super::config::KafkaConfig;
+use super::config::{KafkaConfig, Pace};
 use super::fetcher::Fetcher;
 use super::mark;
 use super::membership::{GroupEvent, Membership};
@@ -33,7 +33,7 @@ impl KafkaProjection {
     ) -> Result<Self, LogError> {
         let topic = names.of(Topic::MessageDelivered);
         let membership = Membership::join(config, &names.group(consumer), &[topic])?;
-        let fetcher = Fetcher::new(config, Arc::clone(&names))?;
+        let fetcher = Fetcher::new(config, Arc::clone(&names), Pace::Relaxed)?;
         Ok(Self {
             membership,
             fetcher,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tidings_wire::{Record, Topic};
 
-use super::config::KafkaConfig;
+use super::config::{KafkaConfig, Pace};
 use super::fetcher::Fetcher;
 use super::mark;
 use super::membership::{GroupEvent, Membership};
@@ -48,7 +48,7 @@ impl KafkaSequencer {
         let membership = Membership::join(config, &names.group("sequencer"), &topics)?;
         Ok(Self {
             membership,
-            fetcher: Fetcher::new(config, Arc::clone(&names))?,
+            fetcher: Fetcher::new(config, Arc::clone(&names), Pace::Urgent)?,
             producer: OrderedProducer::new(config, Arc::clone(&names))?,
             names,
             max_poll_interval: config.max_poll_interval(),
