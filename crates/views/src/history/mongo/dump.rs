@@ -4,7 +4,7 @@ use mongodb::options::FindOptions;
 use tidings_domain::{ConversationRow, EventRow, MemberRow, MessageRow, Model, OutcomeRow};
 
 use super::{MongoHistory, read};
-use crate::conformance::Dump;
+use crate::conformance::{Dump, model};
 use crate::history::StoreError;
 use crate::history::document::Unreadable;
 
@@ -29,30 +29,6 @@ impl Dump for MongoHistory {
         let messages: Vec<MessageRow> = all(self).await?;
         let conversations: Vec<ConversationRow> = all(self).await?;
         let members: Vec<MemberRow> = all(self).await?;
-        Ok(Model {
-            events: events
-                .into_iter()
-                .map(|row| ((row.conversation_id, row.seq), row))
-                .collect(),
-            outcomes: outcomes
-                .into_iter()
-                .map(|row| {
-                    let (by, temp_id) = (row.by.clone(), row.temp_id.clone());
-                    ((row.tenant.clone(), row.conversation_id, by, temp_id), row)
-                })
-                .collect(),
-            messages: messages
-                .into_iter()
-                .map(|row| (row.message_id, row))
-                .collect(),
-            conversations: conversations
-                .into_iter()
-                .map(|row| (row.conversation_id, row))
-                .collect(),
-            members: members
-                .into_iter()
-                .map(|row| ((row.conversation_id, row.user_id.clone()), row))
-                .collect(),
-        })
+        Ok(model(events, outcomes, messages, conversations, members))
     }
 }

@@ -3,7 +3,7 @@ use rusqlite::{Connection, Row};
 use tidings_domain::{ConversationId, MessageId, Model, OutcomeRow, Timestamp};
 
 use super::{SqliteHistory, read};
-use crate::conformance::Dump;
+use crate::conformance::{Dump, model};
 use crate::history::StoreError;
 
 #[async_trait]
@@ -50,31 +50,7 @@ fn dump(connection: &Connection) -> rusqlite::Result<Model> {
          FROM history_outcomes",
         outcome_row,
     )?;
-    Ok(Model {
-        events: events
-            .into_iter()
-            .map(|row| ((row.conversation_id, row.seq), row))
-            .collect(),
-        outcomes: outcomes
-            .into_iter()
-            .map(|row| {
-                let (by, temp_id) = (row.by.clone(), row.temp_id.clone());
-                ((row.tenant.clone(), row.conversation_id, by, temp_id), row)
-            })
-            .collect(),
-        messages: messages
-            .into_iter()
-            .map(|row| (row.message_id, row))
-            .collect(),
-        conversations: conversations
-            .into_iter()
-            .map(|row| (row.conversation_id, row))
-            .collect(),
-        members: members
-            .into_iter()
-            .map(|row| ((row.conversation_id, row.user_id.clone()), row))
-            .collect(),
-    })
+    Ok(model(events, outcomes, messages, conversations, members))
 }
 
 fn outcome_row(row: &Row<'_>) -> rusqlite::Result<OutcomeRow> {
