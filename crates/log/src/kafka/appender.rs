@@ -19,9 +19,10 @@ use super::outage::log_error;
 use super::record;
 use crate::{AppendDone, AppendError, LogError};
 
-/// How long the thread sleeps when nothing happens; what is refused at once
-/// waits as long for its answer.
-const IDLE: Duration = Duration::from_millis(20);
+/// How long the thread waits for completions at a time; what is refused at once
+/// waits as long for its answer. The last millisecond of each wait is spent
+/// spinning ([`BaseProducer::poll`] rounds what is left down), so not shorter.
+const IDLE: Duration = Duration::from_millis(100);
 
 /// A producer and the thread on which its completions are called.
 pub(super) struct ThreadedAppender {
@@ -86,7 +87,7 @@ impl ThreadedAppender {
 
 impl Drop for ThreadedAppender {
     /// Fails what is not acknowledged yet, and waits until the thread is gone:
-    /// some 20 ms, also when no broker answers.
+    /// some 100 ms, also when no broker answers.
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take()
