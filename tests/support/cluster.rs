@@ -130,7 +130,7 @@ impl Cluster {
     }
 
     /// Waits for an import, expects it to have succeeded, gives its summary.
-    pub(crate) fn finish_import(&self, mut import: Child) -> Value {
+    pub(crate) fn finish_import(&self, import: &mut Child) -> Value {
         let status = import.wait().expect("the import ends");
         let summary = std::fs::read(self.summary_path()).expect("the summary");
         let summary: Value = serde_json::from_slice(&summary).expect("the summary is JSON");

@@ -75,8 +75,8 @@ impl KafkaConfig {
             .set("allow.auto.create.topics", "false")
             // From before the first record there is, go on at the first.
             .set("auto.offset.reset", "earliest")
-            .set("fetch.wait.max.ms", std::env::var("XW").ok().filter(|_| pace==Pace::Urgent).unwrap_or(pace.wait_ms().to_owned()))
-            .set("fetch.min.bytes", std::env::var("XB").ok().filter(|_| pace==Pace::Urgent).unwrap_or(pace.min_bytes().to_owned()))
+            .set("fetch.wait.max.ms", pace.wait_ms())
+            .set("fetch.min.bytes", pace.min_bytes())
             .set("fetch.max.bytes", "8388608")
             // What is fetched and not yet polled, in all partitions together:
             // the bound of a slow reader's memory. When it is reached, look
@@ -139,7 +139,7 @@ impl KafkaConfig {
             .set("enable.idempotence", "true")
             .set("max.in.flight.requests.per.connection", "5")
             // Batches form by themselves while a request is on its way.
-            .set("linger.ms", std::env::var("XL").unwrap_or("0".into()))
+            .set("linger.ms", "0")
             .set("message.max.bytes", MAX_RECORD_BYTES)
             .set("retry.backoff.ms", "50");
         config
