@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Which of our crates each of our crates may depend on, tests apart.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("tidings-domain", &[]),
     ("tidings-wire", &["tidings-domain"]),
     ("tidings-sqlite", &[]),
@@ -38,12 +38,23 @@ const ARROWS: [(&str, &[&str]); 12] = [
         ],
     ),
     (
+        "tidings-projection",
+        &[
+            "tidings-domain",
+            "tidings-wire",
+            "tidings-log",
+            "tidings-views",
+            "tidings-service",
+        ],
+    ),
+    (
         "tidings-history",
         &[
             "tidings-domain",
             "tidings-wire",
             "tidings-log",
             "tidings-views",
+            "tidings-projection",
             "tidings-service",
         ],
     ),

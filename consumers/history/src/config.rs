@@ -1,19 +1,16 @@
 use std::net::SocketAddr;
 
-use tidings_service::config::{
-    KafkaArgs, LogArgs, MongoArgs, PrintConfigArgs, RegistryArgs, parse_listen,
-};
+use tidings_projection::Projection;
+use tidings_projection::process::ProcessArgs;
+use tidings_service::config::{MongoArgs, parse_listen};
 
 /// What the binary is told by flags and the environment.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "tidings-history", version, about)]
 pub struct Config {
-    /// Where Kafka is.
+    /// What it has in common with the other projections.
     #[command(flatten)]
-    pub kafka: KafkaArgs,
-    /// Where the schema registry is.
-    #[command(flatten)]
-    pub registry: RegistryArgs,
+    pub process: ProcessArgs,
     /// Where MongoDB is.
     #[command(flatten)]
     pub mongodb: MongoArgs,
@@ -31,14 +28,8 @@ pub struct Config {
         long,
         env = "TIDINGS_HISTORY_BATCH",
         value_name = "RECORDS",
-        default_value_t = crate::Projection::BATCH as u32,
+        default_value_t = Projection::BATCH as u32,
         value_parser = clap::value_parser!(u32).range(1..=10_000)
     )]
     pub batch: u32,
-    /// How it logs.
-    #[command(flatten)]
-    pub log: LogArgs,
-    /// Whether to print this and exit.
-    #[command(flatten)]
-    pub print: PrintConfigArgs,
 }

@@ -1,38 +1,28 @@
 use std::collections::BTreeSet;
 
 use tidings_domain::{Change, ConversationId, Decision, Event, Outcome, Rows, UserId};
+use tidings_projection::{Entry, Refused};
 
-use crate::step::{Effect, Step};
-
-/// The rows that must be loaded before steps can be folded.
+/// The rows that must be loaded before decisions can be folded.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) conversations: Vec<ConversationId>,
     pub(crate) members: Vec<(ConversationId, UserId)>,
 }
 
-/// What the steps change, and which of them cannot be applied.
+/// What decisions change, and which of them cannot be applied.
 #[derive(Debug)]
 pub(crate) struct Folded {
     /// The rows to write.
     pub(crate) rows: Rows,
-    /// Steps for the dead letters, by their index, with the reason.
+    /// Those for the dead letters.
     pub(crate) refused: Vec<Refused>,
 }
 
-/// A step that cannot be applied.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
-    /// Its index among the steps.
-    pub(crate) step: usize,
-    /// Why. Holds no message text.
-    pub(crate) cause: String,
-}
-
-/// The rows that these steps change.
-pub(crate) fn wanted(steps: &[Step]) -> Wanted {
+/// The rows that these decisions change.
+pub(crate) fn wanted(batch: &[Entry<'_>]) -> Wanted {
     let (mut conversations, mut members) = (BTreeSet::new(), BTreeSet::new());
-    for decision in steps.iter().filter_map(Step::decision) {
+    for Entry { decision, .. } in batch {
         if decision.seq().is_some() {
             conversations.insert(decision.conversation_id);
         }
@@ -45,26 +35,16 @@ pub(crate) fn wanted(steps: &[Step]) -> Wanted {
     }
 }
 
-/// Folds the steps, in order, into the rows that were loaded for them.
-pub(crate) fn fold(steps: &[Step], loaded: Rows) -> Folded {
+/// Folds decisions, in order, into the rows that were loaded for them.
+pub(crate) fn fold(batch: &[Entry<'_>], loaded: Rows) -> Folded {
     let mut folded = Folded {
         rows: loaded,
         refused: Vec::new(),
     };
-    for (index, step) in steps.iter().enumerate() {
-        let result = match &step.effect {
-            Effect::Nothing => Ok(()),
-            Effect::Broken(cause) => Err(cause.clone()),
-            Effect::Decision(decision) => {
-                let checked = check(&folded.rows, decision);
-                if checked.is_ok() {
-                    folded.rows.apply(decision);
-                }
-                checked
-            }
-        };
-        if let Err(cause) = result {
-            folded.refused.push(Refused { step: index, cause });
+    for (index, Entry { decision, .. }) in batch.iter().enumerate() {
+        match check(&folded.rows, decision) {
+            Ok(()) => folded.rows.apply(decision),
+            Err(cause) => folded.refused.push(Refused { index, cause }),
         }
     }
     folded
@@ -109,10 +89,9 @@ mod tests {
         Change, Code, Content, ConversationId, Decision, Event, Kind, Member, MessageId, Outcome,
         Role, Rows, TempId, Tenant, Timestamp, UserId,
     };
-    use tidings_wire::{Headers, Record, Stored, Topic};
     use uuid::Uuid;
 
-    use super::{Effect, Step, fold, wanted};
+    use super::{Entry, fold, wanted};
 
     fn decision(seq: u64, event: Event) -> Decision {
         Decision {
@@ -153,35 +132,17 @@ mod tests {
         )
     }
 
-    fn steps(effects: Vec<Effect>) -> Vec<Step> {
-        effects
-            .into_iter()
-            .zip(0..)
-            .map(|(effect, offset)| Step {
-                stored: Stored {
-                    topic: Topic::MessageDelivered,
-                    partition: 0,
-                    offset,
-                    record: Record {
-                        key: None,
-                        value: None,
-                        headers: Headers::default(),
-                        timestamp: Timestamp(0),
-                    },
-                },
-                current: None,
-                effect,
-            })
-            .collect()
+    fn batch(decisions: &[Decision]) -> Vec<Entry<'_>> {
+        let entry = |(decision, offset)| Entry { offset, decision };
+        decisions.iter().zip(0..).map(entry).collect()
     }
 
     /// Folds decisions into an empty view; returns the causes of refusal.
     fn causes(decisions: Vec<Decision>) -> Vec<(usize, String)> {
-        let steps = steps(decisions.into_iter().map(Effect::Decision).collect());
-        let refused = fold(&steps, Rows::default()).refused;
+        let refused = fold(&batch(&decisions), Rows::default()).refused;
         refused
             .into_iter()
-            .map(|refused| (refused.step, refused.cause))
+            .map(|refused| (refused.index, refused.cause))
             .collect()
     }
 
@@ -229,16 +190,12 @@ mod tests {
     fn what_makes_no_event_needs_no_conversation() {
         let mut rejected = message(2, 1);
         rejected.outcome = Outcome::Rejected(Code::NotFound);
-        let steps = steps(vec![
-            Effect::Nothing,
-            Effect::Decision(rejected),
-            Effect::Broken("bad magic byte".to_owned()),
-        ]);
-        let wanted = wanted(&steps);
+        let decisions = [rejected];
+        let batch = batch(&decisions);
+        let wanted = wanted(&batch);
         assert!(wanted.conversations.is_empty() && wanted.members.is_empty());
-        let folded = fold(&steps, Rows::default());
+        let folded = fold(&batch, Rows::default());
         assert_eq!(folded.rows.outcomes.len(), 1);
-        let refused: Vec<_> = folded.refused.iter().map(|refused| refused.step).collect();
-        assert_eq!(refused, [2]);
+        assert_eq!(folded.refused, []);
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tidings_domain::{Tenant, UserId};
 use tidings_edge::{Edge, EdgeConfig, LimitArgs};
-use tidings_history::Projection;
 use tidings_log::Log;
 use tidings_log::embedded::EmbeddedLog;
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerOptions};
@@ -100,7 +99,7 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
         stop: stop_deciding.clone(),
     })?;
     let log: Arc<dyn Log> = Arc::new(log);
-    let projection = Projection::new(Arc::clone(&log), codec.clone(), history.clone())
+    let projection = tidings_history::projection(Arc::clone(&log), codec.clone(), history.clone())
         .batch(VIEW_BATCH)
         .readiness(health.condition("history view"));
     let projection = tokio::spawn(projection.run(stop_deciding.clone()));

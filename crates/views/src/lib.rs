@@ -4,3 +4,7 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod history;
+mod sqlite_file;
+mod store;
+
+pub use store::{Position, StoreError};

@@ -26,11 +26,15 @@ pub enum Topic {
     DeadSequencer = 9,
     /// What the history projection could not decode or apply.
     DeadHistory = 10,
+    /// What the search projection could not decode or apply.
+    DeadSearch = 11,
+    /// What the cache projection could not decode or apply.
+    DeadCache = 12,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::MessageSent,
         Self::MessageEdited,
         Self::MessageDeleted,
@@ -41,6 +45,8 @@ impl Topic {
         Self::ConversationState,
         Self::DeadSequencer,
         Self::DeadHistory,
+        Self::DeadSearch,
+        Self::DeadCache,
     ];
 
     /// The topics that commands go to.
@@ -79,6 +85,8 @@ impl Topic {
             Self::ConversationState => "conversation.state",
             Self::DeadSequencer => "dead.sequencer",
             Self::DeadHistory => "dead.history",
+            Self::DeadSearch => "dead.search",
+            Self::DeadCache => "dead.cache",
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidings_domain::{Content, Event, Outcome};
-use tidings_history::ProjectionError;
+use tidings_projection::ProjectionError;
 use tidings_testkit::eventually_async;
 use tidings_views::conformance::Decisions;
 use tidings_views::history::StoreError;

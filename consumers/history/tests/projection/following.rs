@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tidings_domain::{Content, Event, Outcome, Timestamp};
-use tidings_history::ProjectionError;
+use tidings_projection::ProjectionError;
 use tidings_testkit::eventually_async;
 use tidings_views::conformance::Decisions;
 use tidings_views::history::{HistoryReader, HistoryWriter, Position};

@@ -9,9 +9,10 @@ use tempfile::TempDir;
 use tidings_domain::{
     Command, CommandBody, Content, Decision, Digest, Epoch, Model, OwnerId, Ownership, Timestamp,
 };
-use tidings_history::{Projection, ProjectionError};
+use tidings_history::projection;
 use tidings_log::embedded::EmbeddedLog;
 use tidings_log::{Appender, Log, LogError, LogReader, read_range};
+use tidings_projection::ProjectionError;
 use tidings_sqlite::Database;
 use tidings_testkit::eventually_async;
 use tidings_views::conformance::Dump;
@@ -241,7 +242,7 @@ pub(crate) async fn assert_view_of(view: &dyn Dump, decisions: &[Decision]) {
 
 /// Starts a projection, in small batches.
 pub(crate) fn start(log: Arc<dyn Log>, codec: Codec, store: Arc<dyn HistoryWriter>) -> Running {
-    let projection = Projection::new(log, codec, store).batch(16);
+    let projection = projection(log, codec, store).batch(16);
     let stop = CancellationToken::new();
     let task = tokio::spawn(projection.run(stop.clone()));
     Running { stop, task }

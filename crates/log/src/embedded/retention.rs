@@ -21,7 +21,9 @@ fn kept_ms(topic: Topic) -> Option<i64> {
         | Topic::MessageReacted
         | Topic::MessageRead
         | Topic::ConversationUpdated => Some(7 * DAY_MS),
-        Topic::DeadSequencer | Topic::DeadHistory => Some(30 * DAY_MS),
+        Topic::DeadSequencer | Topic::DeadHistory | Topic::DeadSearch | Topic::DeadCache => {
+            Some(30 * DAY_MS)
+        }
         Topic::MessageDelivered | Topic::ConversationState => None,
     }
 }

@@ -12,6 +12,6 @@ mod store;
 
 pub use mongo::MongoHistory;
 pub use sqlite::SqliteHistory;
-pub use store::{
-    ConversationPage, HistoryReader, HistoryWriter, ListedConversation, Position, StoreError,
-};
+pub use store::{ConversationPage, HistoryReader, HistoryWriter, ListedConversation};
+
+pub use crate::{Position, StoreError};

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_domain::{Tenant, Timestamp, UserId};
 use tidings_edge::{Edge, EdgeConfig};
-use tidings_history::Projection;
 use tidings_log::Log;
 use tidings_log::embedded::EmbeddedLog;
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerHandle, SequencerOptions};
@@ -135,7 +134,7 @@ impl System {
 
     pub(crate) fn start_history(&self) {
         let store = Arc::new(self.store.clone());
-        let projection = Projection::new(Arc::clone(&self.log), Codec::locked(), store);
+        let projection = tidings_history::projection(Arc::clone(&self.log), Codec::locked(), store);
         let stop = self.stop.clone();
         tokio::spawn(async move { projection.run(stop).await.unwrap() });
     }

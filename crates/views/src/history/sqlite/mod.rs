@@ -9,13 +9,14 @@ mod tests;
 mod write;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use tidings_domain::{
     CommandKey, ConversationId, ConversationRow, EventRow, MemberRow, MessageId, MessageRow,
     OutcomeRow, Rows, TempId, Tenant, Timestamp, UserId,
 };
-use tidings_sqlite::{Database, Error, Priority};
-use tokio::sync::oneshot;
+use tidings_sqlite::Database;
+
+use crate::sqlite_file;
 
 use super::outcome::{of_event, of_message};
 use super::{ConversationPage, HistoryReader, HistoryWriter, Position, StoreError};
@@ -38,17 +39,7 @@ impl SqliteHistory {
         &self,
         job: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
     ) -> Result<(), StoreError> {
-        let (done, durable) = oneshot::channel();
-        let done = move |result: Result<(), Error>| {
-            // Nobody listens any more when the projection has been stopped.
-            drop(done.send(result));
-        };
-        self.database
-            .submit(Priority::View, Box::new(job), Box::new(done));
-        durable
-            .await
-            .map_err(|_| StoreError::Fatal("the writer thread has stopped".to_owned()))?
-            .map_err(classify)
+        sqlite_file::run(&self.database, job).await
     }
 
     /// Reads off the runtime's threads: a read may wait for the disk.
@@ -56,37 +47,7 @@ impl SqliteHistory {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let database = self.database.clone();
-        tokio::task::spawn_blocking(move || database.read(query))
-            .await
-            .map_err(|error| StoreError::Fatal(format!("a read has panicked: {error}")))?
-            .map_err(classify)
-    }
-}
-
-/// What an error means for whoever wanted to write or read.
-fn classify(error: Error) -> StoreError {
-    let error = match error {
-        Error::Unavailable(message) => return StoreError::Transient(message),
-        Error::Fatal(message) => return StoreError::Fatal(message),
-        Error::Sql(error) => error,
-    };
-    let message = error.to_string();
-    match error.sqlite_error_code() {
-        Some(
-            ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            | ErrorCode::DiskFull
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::OutOfMemory
-            | ErrorCode::OperationInterrupted
-            | ErrorCode::SchemaChanged,
-        ) => StoreError::Transient(message),
-        // A value that does not fit its column, and rusqlite's own errors: a
-        // value that cannot be bound or read.
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
-        | None => StoreError::Data(message),
-        Some(_) => StoreError::Fatal(message),
+        sqlite_file::read(&self.database, query).await
     }
 }
 

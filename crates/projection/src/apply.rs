@@ -1,21 +1,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidings_domain::Rows;
 use tidings_service::health::Condition;
-use tidings_views::history::{HistoryWriter, StoreError};
+use tidings_views::StoreError;
 
 use crate::dead::DeadLetters;
-use crate::fold::{Refused, fold, wanted};
 use crate::ledger::Ledger;
 use crate::meter::Meter;
 use crate::outage::Outage;
 use crate::pause::{Halt, Pause};
 use crate::step::{Effect, Step, positions_after};
+use crate::{Entry, Refused, View};
 
-/// Applies steps to the store, whatever the store does meanwhile.
+/// Applies steps to the view, whatever its store does meanwhile.
 pub(crate) struct Applier {
-    store: Arc<dyn HistoryWriter>,
+    view: Arc<dyn View>,
     dead: DeadLetters,
     /// The steps of the batch at hand that are among the dead letters already.
     buried: Vec<(i32, i64)>,
@@ -55,15 +54,15 @@ impl From<Halt> for Failed {
 
 impl Applier {
     pub(crate) fn new(
-        store: Arc<dyn HistoryWriter>,
+        view: Arc<dyn View>,
         dead: DeadLetters,
         ready: Condition,
         pause: Pause,
         meter: Meter,
     ) -> Self {
-        let outage = Outage::of("the store of the history view");
+        let outage = Outage::of(format!("the store of the {} view", view.name()));
         Self {
-            store,
+            view,
             dead,
             buried: Vec::new(),
             outage,
@@ -76,10 +75,10 @@ impl Applier {
     /// Asks the store, again and again while it is down.
     pub(crate) fn ask<T>(
         &mut self,
-        question: impl AsyncFn(&dyn HistoryWriter) -> Result<T, StoreError>,
+        question: impl AsyncFn(&dyn View) -> Result<T, StoreError>,
     ) -> Result<T, Halt> {
         loop {
-            match self.pause.run(question(self.store.as_ref())) {
+            match self.pause.run(question(self.view.as_ref())) {
                 Ok(answer) => {
                     self.worked();
                     return Ok(answer);
@@ -99,7 +98,7 @@ impl Applier {
         self.buried.clear();
         let applied = self.apply_or_split(steps, ledger)?;
         if applied == Applied::All {
-            let decisions = steps.iter().filter_map(Step::decision).count();
+            let decisions = steps.iter().filter_map(Step::entry).count();
             self.meter.applied(decisions, started.elapsed());
         }
         Ok(applied)
@@ -147,29 +146,38 @@ impl Applier {
     /// Applies steps, once. What was done of it before is done again, to no
     /// effect.
     fn attempt(&mut self, steps: &[Step], ledger: &Ledger) -> Result<(), Failed> {
-        let wanted = wanted(steps);
-        let (loaded, stored) = self.pause.run(async {
-            tokio::join!(
-                self.store.load(&wanted.conversations, &wanted.members),
-                self.store.positions(),
-            )
-        });
-        if ledger.is_ahead_of(&stored?) {
+        let stored = self.pause.run(self.view.positions())?;
+        if ledger.is_ahead_of(&stored) {
             return Err(Failed::StoreLostData);
         }
-        let folded = fold(steps, loaded?);
         let positions = positions_after(steps);
-        if folded.refused.is_empty() {
-            self.pause.run(self.store.write(&folded.rows, &positions))?;
+        let (entries, places): (Vec<Entry<'_>>, Vec<usize>) = steps
+            .iter()
+            .enumerate()
+            .filter_map(|(place, step)| Some((step.entry()?, place)))
+            .unzip();
+        let broken = steps.iter().enumerate().filter_map(|(place, step)| {
+            let Effect::Broken(cause) = &step.effect else {
+                return None;
+            };
+            Some((place, cause.clone()))
+        });
+        let mut dead: Vec<(usize, String)> = broken.collect();
+        // Positions come last, when what they pass over is durable elsewhere.
+        let with = if dead.is_empty() { &positions[..] } else { &[] };
+        let refused = self.pause.run(self.view.apply(&entries, with))?;
+        let refused = refused
+            .into_iter()
+            .map(|Refused { index, cause }| (places[index], cause));
+        dead.extend(refused);
+        if dead.is_empty() {
             return Ok(());
         }
-        // Positions come last, when what they pass over is durable elsewhere.
-        self.pause.run(self.store.write(&folded.rows, &[]))?;
-        for Refused { step, cause } in &folded.refused {
-            self.bury(&steps[*step], cause)?;
+        dead.sort_by_key(|(place, _)| *place);
+        for (place, cause) in &dead {
+            self.bury(&steps[*place], cause)?;
         }
-        self.pause
-            .run(self.store.write(&Rows::default(), &positions))?;
+        self.pause.run(self.view.apply(&[], &positions))?;
         Ok(())
     }
 

@@ -14,27 +14,32 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Puts records that cannot be applied where an operator finds them.
 pub(crate) struct DeadLetters {
     log: Arc<dyn Log>,
+    topic: Topic,
+    consumer: &'static str,
     outage: Outage,
 }
 
 impl DeadLetters {
-    pub(crate) fn new(log: Arc<dyn Log>) -> Self {
+    pub(crate) fn new(log: Arc<dyn Log>, topic: Topic, consumer: &'static str) -> Self {
         Self {
             log,
-            outage: Outage::of("appending to dead.history"),
+            topic,
+            consumer,
+            outage: Outage::of(format!("appending to {topic}")),
         }
     }
 
-    /// Appends a record to `dead.history` and waits until it is durable,
+    /// Appends a record to the dead letters and waits until it is durable,
     /// however long that takes.
     pub(crate) fn bury(&mut self, stored: &Stored, cause: &str, pause: &Pause) -> Result<(), Halt> {
         tracing::error!(
             partition = stored.partition,
             offset = stored.offset,
             cause,
-            "a record cannot be applied and goes to dead.history"
+            "a record cannot be applied and goes to {}",
+            self.topic
         );
-        let mut record = Codec::dead_letter(stored, crate::Projection::NAME, cause, 1);
+        let mut record = Codec::dead_letter(stored, self.consumer, cause, 1);
         loop {
             let error = match self.append(stored.partition, record.clone(), pause)? {
                 Ok(()) => break,
@@ -64,7 +69,7 @@ impl DeadLetters {
             drop(done.send(result));
         };
         self.log
-            .append(Topic::DeadHistory, partition, record, Box::new(done));
+            .append(self.topic, partition, record, Box::new(done));
         loop {
             match durable.recv_timeout(LOOK) {
                 Ok(result) => return Ok(result.map(drop)),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidings_domain::Timestamp;
 use tidings_log::{Delivery, Log, LogError, ProjectionSource};
 use tidings_service::health::Condition;
-use tidings_views::history::Position;
+use tidings_views::Position;
 use tidings_wire::{Stored, Topic};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ pub(crate) struct Worker {
     log: Arc<dyn Log>,
     source: Box<dyn ProjectionSource>,
     batch: usize,
+    gather: Duration,
+    gathered: Gathered,
     intake: Intake,
     applier: Applier,
     ledger: Ledger,
@@ -56,21 +58,25 @@ impl Worker {
         let Projection {
             log,
             codec,
-            store,
+            view,
             batch,
+            gather,
             ready,
         } = projection;
+        let name = view.name();
         let pause = Pause::new(runtime, stop);
-        let meter = Meter::new();
-        let dead = DeadLetters::new(Arc::clone(&log));
-        let mut applier = Applier::new(store, dead, ready.clone(), pause.clone(), meter.clone());
-        applier.ask(async |store| store.prepare().await)?;
+        let meter = Meter::new(name);
+        let dead = DeadLetters::new(Arc::clone(&log), view.dead_letters(), name);
+        let mut applier = Applier::new(view, dead, ready.clone(), pause.clone(), meter.clone());
+        applier.ask(async |view| view.prepare().await)?;
         let mut outage = Outage::of("the log");
-        let source = wait_for(&mut outage, &pause, || log.projection(Projection::NAME))?;
+        let source = wait_for(&mut outage, &pause, || log.projection(name))?;
         Ok(Self {
             log,
             source,
             batch,
+            gather,
+            gathered: Gathered::default(),
             intake: Intake::new(codec, pause.clone(), meter.clone()),
             applier,
             ledger: Ledger::default(),
@@ -95,13 +101,17 @@ impl Worker {
 
     fn work(&mut self) -> Result<(), Halt> {
         while !self.pause.is_over() {
+            let (wanted, wait) = self.appetite();
             let delivery = wait_for(&mut self.outage, &self.pause, || {
-                self.source.poll(self.batch, POLL)
+                self.source.poll(wanted, wait)
             })?;
             match delivery {
+                Delivery::Records(records) => self.gathered.add(records),
                 Delivery::Assigned(partitions) => self.assigned(&partitions)?,
                 Delivery::Revoked(partitions) => self.revoked(&partitions),
-                Delivery::Records(records) => self.records(records)?,
+            }
+            if self.gathered.is_due(self.batch, self.gather) {
+                self.apply_gathered()?;
             }
             if self.uncommitted && self.committed.elapsed() >= COMMIT_EVERY {
                 self.commit();
@@ -125,13 +135,28 @@ impl Worker {
     fn revoked(&mut self, partitions: &[i32]) {
         tracing::info!(?partitions, "partitions revoked");
         self.commit();
+        // Whoever has them next reads these again: a store that is down must
+        // not hold up the others.
+        self.gathered.drop_partitions(partitions);
         for &partition in partitions {
             self.ledger.drop_partition(partition);
             self.intake.drop_partition(partition);
         }
     }
 
-    fn records(&mut self, records: Vec<Stored>) -> Result<(), Halt> {
+    /// How many records to ask for now, and how long to wait for them.
+    fn appetite(&self) -> (usize, Duration) {
+        let wanted = self.batch.saturating_sub(self.gathered.records.len());
+        let left = self
+            .gathered
+            .since
+            .map_or(POLL, |since| self.gather.saturating_sub(since.elapsed()));
+        (wanted.max(1), left.min(POLL))
+    }
+
+    /// Applies what was gathered.
+    fn apply_gathered(&mut self) -> Result<(), Halt> {
+        let records = self.gathered.take();
         if records.is_empty() {
             return Ok(());
         }
@@ -149,7 +174,7 @@ impl Worker {
 
     /// Where the store has these partitions.
     fn stored_positions(&mut self, partitions: &[i32]) -> Result<Vec<Position>, Halt> {
-        let stored = self.applier.ask(async |store| store.positions().await)?;
+        let stored = self.applier.ask(async |view| view.positions().await)?;
         Ok(partitions
             .iter()
             .map(|partition| position_of(*partition, &stored))
@@ -189,7 +214,7 @@ impl Worker {
     /// again from what is left.
     fn rewind(&mut self) -> Result<(), Halt> {
         tracing::warn!("the store has less than was written to it; building the view from there");
-        self.applier.ask(async |store| store.prepare().await)?;
+        self.applier.ask(async |view| view.prepare().await)?;
         let positions = self.stored_positions(&self.ledger.partitions())?;
         self.start(&positions)
     }
@@ -267,6 +292,46 @@ impl Worker {
                 now.saturating_sub(made)
             });
         self.meter.lag(behind, since);
+    }
+}
+
+/// Records that wait for their batch to fill.
+#[derive(Debug, Default)]
+struct Gathered {
+    records: Vec<Stored>,
+    /// When the first of them came.
+    since: Option<Instant>,
+}
+
+impl Gathered {
+    fn add(&mut self, records: Vec<Stored>) {
+        if !records.is_empty() {
+            self.since.get_or_insert_with(Instant::now);
+        }
+        if self.records.is_empty() {
+            self.records = records;
+        } else {
+            self.records.extend(records);
+        }
+    }
+
+    fn take(&mut self) -> Vec<Stored> {
+        self.since = None;
+        std::mem::take(&mut self.records)
+    }
+
+    fn drop_partitions(&mut self, partitions: &[i32]) {
+        self.records
+            .retain(|stored| !partitions.contains(&stored.partition));
+        if self.records.is_empty() {
+            self.since = None;
+        }
+    }
+
+    /// Whether they are enough for a batch, or have waited long enough.
+    fn is_due(&self, batch: usize, longest: Duration) -> bool {
+        let waited = self.since.is_some_and(|since| since.elapsed() >= longest);
+        waited || self.records.len() >= batch
     }
 }
 

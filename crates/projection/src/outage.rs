@@ -9,16 +9,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// one when it comes back.
 #[derive(Debug)]
 pub(crate) struct Outage {
-    what: &'static str,
+    what: String,
     since: Option<(Instant, &'static str)>,
     backoff: Backoff,
 }
 
 impl Outage {
     /// `what` as log lines name it.
-    pub(crate) fn of(what: &'static str) -> Self {
+    pub(crate) fn of(what: impl Into<String>) -> Self {
         Self {
-            what,
+            what: what.into(),
             since: None,
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
         }

@@ -1,5 +1,5 @@
 use tidings_domain::Verdict;
-use tidings_views::history::Position;
+use tidings_views::Position;
 use tidings_wire::{Codec, DecodeError, DeliveredBody, DeliveredStream, Judged, Stored};
 
 use crate::ledger::{Ledger, Place};

@@ -1,13 +1,15 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidings_log::{Log, LogError};
 use tidings_service::health::Condition;
-use tidings_views::history::{HistoryWriter, StoreError};
+use tidings_views::StoreError;
 use tidings_wire::Codec;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::View;
 use crate::pause::Halt;
 use crate::worker::Worker;
 
@@ -39,30 +41,30 @@ pub enum ProjectionError {
     Thread(String),
 }
 
-/// The projection of `message.delivered` into the history view.
+/// The projection of `message.delivered` into a view.
 pub struct Projection {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) codec: Codec,
-    pub(crate) store: Arc<dyn HistoryWriter>,
+    pub(crate) view: Arc<dyn View>,
     pub(crate) batch: usize,
+    pub(crate) gather: Duration,
     pub(crate) ready: Condition,
 }
 
 impl Projection {
-    /// Its name: of its consumer group, its dead letters and its metrics.
-    pub const NAME: &str = "history";
     /// Records in one write, where nothing else is asked for.
     pub const BATCH: usize = 512;
 
-    /// A projection of `log` into `store`.
+    /// A projection of `log` into `view`.
     #[must_use]
-    pub fn new(log: Arc<dyn Log>, codec: Codec, store: Arc<dyn HistoryWriter>) -> Self {
-        let ready = Condition::new("history view");
+    pub fn new(log: Arc<dyn Log>, codec: Codec, view: Arc<dyn View>) -> Self {
+        let ready = Condition::new(view.name());
         Self {
             log,
             codec,
-            store,
+            view,
             batch: Self::BATCH,
+            gather: Duration::ZERO,
             ready,
         }
     }
@@ -72,6 +74,15 @@ impl Projection {
     #[must_use]
     pub fn batch(mut self, records: usize) -> Self {
         self.batch = records.max(1);
+        self
+    }
+
+    /// Waits so long for a batch to fill before it is written. A store whose
+    /// writes are dear wants fewer and fuller ones; without this, whatever the
+    /// log has ready is a batch.
+    #[must_use]
+    pub fn gather(mut self, longest: Duration) -> Self {
+        self.gather = longest;
         self
     }
 
@@ -93,7 +104,7 @@ impl Projection {
         let runtime = Handle::current();
         let (done, ended) = oneshot::channel();
         std::thread::Builder::new()
-            .name("history".to_owned())
+            .name(self.view.name().to_owned())
             .spawn(move || {
                 let result = match Worker::new(self, runtime, stop).and_then(Worker::run) {
                     Ok(()) | Err(Halt::Stopped) => Ok(()),

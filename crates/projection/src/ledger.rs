@@ -2,7 +2,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use tidings_log::Mark;
-use tidings_views::history::Position;
+use tidings_views::Position;
 
 /// How far each of the projection's partitions is done: everything below, and
 /// nothing from there on.

@@ -1,6 +1,8 @@
 use tidings_domain::{Decision, Ownership};
-use tidings_views::history::Position;
+use tidings_views::Position;
 use tidings_wire::Stored;
+
+use crate::Entry;
 
 /// One record of `message.delivered`, judged and decoded.
 #[derive(Debug)]
@@ -17,7 +19,7 @@ pub(crate) struct Step {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly every step is a decision")]
 pub(crate) enum Effect {
-    /// To fold this decision.
+    /// To apply this decision.
     Decision(Decision),
     /// Nothing: a claim, a void decision, the marker of a dead command.
     Nothing,
@@ -27,10 +29,13 @@ pub(crate) enum Effect {
 }
 
 impl Step {
-    /// The decision to fold, if it is one.
-    pub(crate) fn decision(&self) -> Option<&Decision> {
+    /// The decision to apply, if it is one.
+    pub(crate) fn entry(&self) -> Option<Entry<'_>> {
         match &self.effect {
-            Effect::Decision(decision) => Some(decision),
+            Effect::Decision(decision) => Some(Entry {
+                offset: self.stored.offset,
+                decision,
+            }),
             Effect::Nothing | Effect::Broken(_) => None,
         }
     }

@@ -1,9 +1,7 @@
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use tidings_views::history::StoreError;
-
-const PROJECTION: (&str, &str) = ("projection", crate::Projection::NAME);
+use tidings_views::StoreError;
 
 /// What the projection counts and measures.
 #[derive(Clone)]
@@ -19,21 +17,22 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
+        let projection = ("projection", name);
         let errors = ["transient", "saturated", "data", "fatal"].map(|class| {
             counter!(
                 "tidings_store_errors_total",
-                &[PROJECTION, ("class", class)]
+                &[projection, ("class", class)]
             )
         });
         Self {
-            applied: counter!("tidings_projection_applied_total", &[PROJECTION]),
-            void: counter!("tidings_projection_void_total", &[PROJECTION]),
-            repeated: counter!("tidings_projection_repeated_total", &[PROJECTION]),
-            dead: counter!("tidings_dead_letters_total", &[PROJECTION]),
-            batch_seconds: histogram!("tidings_projection_batch_seconds", &[PROJECTION]),
-            lag_records: gauge!("tidings_projection_lag_records", &[PROJECTION]),
-            lag_seconds: gauge!("tidings_projection_lag_seconds", &[PROJECTION]),
+            applied: counter!("tidings_projection_applied_total", &[projection]),
+            void: counter!("tidings_projection_void_total", &[projection]),
+            repeated: counter!("tidings_projection_repeated_total", &[projection]),
+            dead: counter!("tidings_dead_letters_total", &[projection]),
+            batch_seconds: histogram!("tidings_projection_batch_seconds", &[projection]),
+            lag_records: gauge!("tidings_projection_lag_records", &[projection]),
+            lag_seconds: gauge!("tidings_projection_lag_seconds", &[projection]),
             errors,
         }
     }

@@ -1,0 +1,62 @@
+//! Jobs on the data folder's SQLite file, as the views run them.
+
+use rusqlite::{Connection, ErrorCode};
+use tidings_sqlite::{Database, Error, Priority};
+use tokio::sync::oneshot;
+
+use crate::StoreError;
+
+/// Runs a job on the writer thread and waits until it is durable.
+pub(crate) async fn run(
+    database: &Database,
+    job: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+) -> Result<(), StoreError> {
+    let (done, durable) = oneshot::channel();
+    let done = move |result: Result<(), Error>| {
+        // Nobody listens any more when the projection has been stopped.
+        drop(done.send(result));
+    };
+    database.submit(Priority::View, Box::new(job), Box::new(done));
+    durable
+        .await
+        .map_err(|_| StoreError::Fatal("the writer thread has stopped".to_owned()))?
+        .map_err(classify)
+}
+
+/// Reads off the runtime's threads: a read may wait for the disk.
+pub(crate) async fn read<T: Send + 'static>(
+    database: &Database,
+    query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> Result<T, StoreError> {
+    let database = database.clone();
+    tokio::task::spawn_blocking(move || database.read(query))
+        .await
+        .map_err(|error| StoreError::Fatal(format!("a read has panicked: {error}")))?
+        .map_err(classify)
+}
+
+/// What an error means for whoever wanted to write or read.
+fn classify(error: Error) -> StoreError {
+    let error = match error {
+        Error::Unavailable(message) => return StoreError::Transient(message),
+        Error::Fatal(message) => return StoreError::Fatal(message),
+        Error::Sql(error) => error,
+    };
+    let message = error.to_string();
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::OutOfMemory
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::SchemaChanged,
+        ) => StoreError::Transient(message),
+        // A value that does not fit its column, and rusqlite's own errors: a
+        // value that cannot be bound or read.
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+        | None => StoreError::Data(message),
+        Some(_) => StoreError::Fatal(message),
+    }
+}
