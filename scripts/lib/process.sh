@@ -118,11 +118,25 @@ kafka_ok() (
     ((${#bytes[@]} == 16 && bytes[15] > 0))
 )
 
+# redis_ok PORT: whether it answers, and has read its data.
+redis_ok() (
+    exec 2>/dev/null
+    exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
+    printf 'PING\r\n' >&3
+    read -r -t 2 answer <&3 && [[ $answer == +PONG* ]]
+)
+
 # server_ok KIND PORT: whether one of the servers of scripts/servers answers.
 server_ok() {
     case $1 in
         kafka) kafka_ok "$2" ;;
         registry) http_ok "$2" /apis/ccompat/v7/subjects ;;
         mongodb) tcp_open "$2" ;;
+        # Every index that it has can be read and written. It answers within
+        # the time itself, with an error then.
+        opensearch | elasticsearch)
+            http_ok "$2" '/_cluster/health?wait_for_status=yellow&timeout=1s'
+            ;;
+        redis) redis_ok "$2" ;;
     esac
 }

@@ -63,6 +63,8 @@ impl Cluster {
             .env_remove("KAFKA_BROKERS")
             .env_remove("SCHEMA_REGISTRY_URL")
             .env_remove("MONGODB_URI")
+            .env_remove("SEARCH_URL")
+            .env_remove("REDIS_URL")
             .envs(self.settings.iter().map(|(name, value)| (*name, value)));
         command
     }

@@ -1,8 +1,10 @@
 //! Servers, clients and helpers for tests.
 //!
-//! * [`servers`], [`brokers`], [`registry_url`], [`mongodb_uri`]: real servers,
-//!   from the environment or started once per process;
-//! * [`fresh_prefix`], [`fresh_database`]: names that no other test uses;
+//! * [`servers`], [`brokers`], [`registry_url`], [`mongodb_uri`], [`search_url`],
+//!   [`elasticsearch_url`], [`redis_url`]: real servers, from the environment or
+//!   started once per process;
+//! * [`fresh_name`], [`fresh_prefix`], [`fresh_database`]: names that no other
+//!   test uses;
 //! * [`SocketClient`]: a small client of the socket protocol;
 //! * [`eventually`], [`eventually_async`]: wait for a condition, with a deadline.
 
@@ -11,7 +13,8 @@ mod socket;
 mod waiting;
 
 pub use servers::{
-    Servers, brokers, fresh_database, fresh_prefix, mongodb_uri, registry_url, servers,
+    Servers, brokers, elasticsearch_url, fresh_database, fresh_name, fresh_prefix, mongodb_uri,
+    redis_url, registry_url, search_url, servers,
 };
 pub use socket::{SocketClient, socket_url};
 pub use waiting::{eventually, eventually_async};

@@ -6,7 +6,7 @@ use std::{env, thread};
 
 use anyhow::{Context, Result, bail};
 
-/// Where the real servers are.
+/// Where the servers are that nothing of ours goes without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Servers {
     /// Kafka's bootstrap servers, `host:port`.
@@ -17,7 +17,9 @@ pub struct Servers {
     pub mongodb_uri: String,
 }
 
-/// All three servers; see [`brokers`] for where they come from.
+/// Kafka, the registry and MongoDB; see [`brokers`] for where they come from.
+/// The others are started by [`search_url`], [`elasticsearch_url`] and
+/// [`redis_url`], only for tests that ask for them.
 ///
 /// # Panics
 /// Where one cannot be started.
@@ -84,6 +86,52 @@ pub fn mongodb_uri() -> &'static str {
     &MONGODB
 }
 
+/// The base URL of OpenSearch: `SEARCH_URL`, or a server started as in
+/// [`brokers`]. Tests share it: use an index name of your own ([`fresh_name`]).
+///
+/// # Panics
+/// Where it cannot be started.
+#[must_use]
+pub fn search_url() -> &'static str {
+    static SEARCH: LazyLock<String> = LazyLock::new(|| {
+        from_environment_or_started("SEARCH_URL", "opensearch", |port| {
+            format!("http://127.0.0.1:{port}")
+        })
+    });
+    &SEARCH
+}
+
+/// The base URL of Elasticsearch 7.10, the oldest of the servers that the
+/// search view supports: `ELASTICSEARCH_URL`, or a server started as in
+/// [`brokers`]. `scripts/test` starts none, for few tests want it.
+///
+/// # Panics
+/// Where it cannot be started.
+#[must_use]
+pub fn elasticsearch_url() -> &'static str {
+    static ELASTICSEARCH: LazyLock<String> = LazyLock::new(|| {
+        from_environment_or_started("ELASTICSEARCH_URL", "elasticsearch", |port| {
+            format!("http://127.0.0.1:{port}")
+        })
+    });
+    &ELASTICSEARCH
+}
+
+/// A Redis, without a database in the path: `REDIS_URL`, or a server started
+/// as in [`brokers`]. Tests share it: use keys of your own ([`fresh_name`]).
+///
+/// # Panics
+/// Where it cannot be started.
+#[must_use]
+pub fn redis_url() -> &'static str {
+    static REDIS: LazyLock<String> = LazyLock::new(|| {
+        from_environment_or_started("REDIS_URL", "redis", |port| {
+            format!("redis://127.0.0.1:{port}")
+        })
+    });
+    &REDIS
+}
+
 /// A prefix for topics, subjects and groups that no other test uses.
 #[must_use]
 pub fn fresh_prefix() -> String {
@@ -102,7 +150,10 @@ pub fn fresh_database(uri: &str) -> String {
     format!("{scheme}://{hosts}/{}{options}", fresh_name())
 }
 
-fn fresh_name() -> String {
+/// A name that no other test uses, of small letters, digits and dashes: for
+/// databases, indexes and keys.
+#[must_use]
+pub fn fresh_name() -> String {
     let unique = uuid::Uuid::new_v4().simple().to_string();
     format!("test-{}", &unique[..12])
 }
@@ -128,7 +179,7 @@ fn start(kind: &str) -> Result<String> {
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
 
     let fetched = Command::new(&script)
-        .arg("fetch")
+        .args(["fetch", kind])
         .status()
         .context("scripts/servers")?;
     if !fetched.success() {
@@ -188,6 +239,10 @@ fn own_folder() -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpStream;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -202,5 +257,37 @@ mod tests {
     #[test]
     fn prefixes_differ() {
         assert_ne!(fresh_prefix(), fresh_prefix());
+    }
+
+    /// The status line of an HTTP answer, or a Redis answer's first line.
+    fn ask(address: &str, question: &str) -> String {
+        let mut stream = TcpStream::connect(address).expect("the server listens");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("a time limit");
+        stream.write_all(question.as_bytes()).expect("asked");
+        let mut line = String::new();
+        BufReader::new(stream)
+            .read_line(&mut line)
+            .expect("answered");
+        line
+    }
+
+    #[test]
+    fn search_servers_answer() {
+        for url in [search_url(), elasticsearch_url()] {
+            let address = url.strip_prefix("http://").expect("an address");
+            let answer = ask(
+                address,
+                "GET /_cluster/health HTTP/1.0\r\nHost: localhost\r\n\r\n",
+            );
+            assert!(answer.contains(" 200 "), "{url}: {answer}");
+        }
+    }
+
+    #[test]
+    fn redis_answers() {
+        let address = redis_url().strip_prefix("redis://").expect("an address");
+        assert_eq!(ask(address, "PING\r\n"), "+PONG\r\n");
     }
 }
