@@ -6,24 +6,27 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use tidings_domain::{
-    Code, Command, CommandBody, CommandKey, ConversationId, First, FirstOutcome, Kind, MessageId,
-    TempId, Update, UserId,
+    Code, Command, CommandBody, CommandKey, ConversationId, First, Kind, MessageId, TempId,
+    Timestamp, Update, UserId,
 };
 use tidings_log::AppendError;
-use tidings_wire::frames::{Request, ServerFrame};
+use tidings_wire::frames::Request;
 use tidings_wire::{Topic, TraceParent};
 
+use crate::answer::{self, Delivered, Refusal};
 use crate::clock;
 use crate::inflight::{Entry, EntryState};
 use crate::lanes::{Room, Waiting};
+use crate::limits::Limiter;
 use crate::lookup::{self, AtHand, Found};
+use crate::peer::{Peer, Reply};
 use crate::shared::Shared;
-use crate::socket::Socket;
 
 /// Takes a command from a client: refuses it, or puts it on its way.
 pub(crate) fn submit(
     shared: &Arc<Shared>,
-    socket: &Arc<Socket>,
+    reply: Reply,
+    limiter: Option<&Limiter>,
     temp_id: TempId,
     retry: bool,
     request: Request,
@@ -31,62 +34,66 @@ pub(crate) fn submit(
     let taken = Instant::now();
     shared.metrics.command(request.kind());
     let is_send = matches!(request, Request::Send { .. });
-    let (conversation_id, body) = match resolve(socket, &temp_id, request) {
+    let peer = reply.peer();
+    let (conversation_id, body) = match resolve(peer, &temp_id, request) {
         Ok(resolved) => resolved,
-        Err((code, message)) => return socket.reject(&temp_id, code, message),
+        Err(refusal) => return reply.answer(&temp_id, Err(refusal)),
     };
-    if is_send && let Some(Err(wait_ms)) = socket.limiter.as_ref().map(|limiter| limiter.take()) {
-        return reject_rate(shared, socket, &temp_id, wait_ms);
+    if is_send && let Some(Err(wait_ms)) = limiter.map(Limiter::take) {
+        return reply.answer(&temp_id, Err(Refusal::rate_limited(wait_ms)));
     }
     let command = Command {
-        tenant: socket.tenant.clone(),
+        tenant: peer.tenant.clone(),
         conversation_id,
-        sender: socket.user.clone(),
+        sender: peer.user.clone(),
         temp_id,
         at: clock::now(),
         body,
     };
-    let temp_id = command.temp_id.clone();
+    let peer = Arc::clone(peer);
     let waiting = Waiting {
         key: command.key(),
         command,
         retry,
         taken,
+        reply,
     };
     let room = Room {
         waiting: shared.config.commands_waiting,
         undecided: shared.config.commands_in_flight,
     };
-    if socket.lanes.push(waiting, room) {
-        advance(shared, socket, conversation_id);
-    } else {
-        socket.reject(&temp_id, Code::Busy, Code::Busy.sentence());
+    match peer.lanes.push(waiting, room) {
+        Ok(()) => advance(shared, &peer, conversation_id),
+        Err(refused) => {
+            let Waiting { command, reply, .. } = *refused;
+            reply.answer(&command.temp_id, Err(Code::Busy.into()));
+        }
     }
 }
 
 /// What the sequencer is to decide, or why it is not asked.
 fn resolve(
-    socket: &Socket,
+    peer: &Peer,
     temp_id: &TempId,
     request: Request,
-) -> Result<(ConversationId, CommandBody), (Code, &'static str)> {
+) -> Result<(ConversationId, CommandBody), Refusal> {
     match request {
         Request::Create {
             kind,
             title,
             members,
         } => {
-            let members = others(&socket.user, members);
+            let members = others(&peer.user, members);
             let id = match (kind, members.as_slice()) {
                 (Kind::Direct, [other]) => {
-                    ConversationId::of_direct(&socket.tenant, &socket.user, other)
+                    ConversationId::of_direct(&peer.tenant, &peer.user, other)
                 }
                 (Kind::Direct, _) => {
                     let message = "members: a direct conversation has exactly one other member";
-                    return Err((Code::Invalid, message));
+                    return Err(Refusal::new(Code::Invalid, message));
                 }
                 (Kind::Group | Kind::Channel, _) => {
-                    ConversationId::of_created(&socket.tenant, &socket.user, temp_id)
+                    ConversationId::of_created(&peer.tenant, &peer.user, temp_id)
                 }
             };
             Ok((
@@ -120,7 +127,7 @@ fn resolve(
         | Request::Delete { .. }
         | Request::React { .. }
         | Request::Forward { .. }
-        | Request::Read { .. } => Err((Code::Unsupported, Code::Unsupported.sentence())),
+        | Request::Read { .. } => Err(Code::Unsupported.into()),
     }
 }
 
@@ -145,30 +152,18 @@ fn is_own_setting(update: &Update) -> bool {
     }
 }
 
-fn reject_rate(shared: &Shared, socket: &Socket, temp_id: &TempId, wait_ms: u64) {
-    shared.metrics.rejected(Code::RateLimited);
-    let frame = ServerFrame::Rejected {
-        temp_id,
-        code: Code::RateLimited,
-        message: Code::RateLimited.sentence(),
-        retry: true,
-        retry_after_ms: Some(wait_ms),
-    };
-    socket.send(frame.to_json());
-}
-
 /// Sends on what may go in a lane. Any thread may call it, whenever something
 /// in the lane has changed.
-pub(crate) fn advance(shared: &Arc<Shared>, socket: &Arc<Socket>, id: ConversationId) {
-    if !socket.lanes.start(id) {
+pub(crate) fn advance(shared: &Arc<Shared>, peer: &Arc<Peer>, id: ConversationId) {
+    if !peer.lanes.start(id) {
         return;
     }
-    while let Some(waiting) = socket.lanes.next(id) {
+    while let Some(waiting) = peer.lanes.next(id) {
         match lookup::at_hand(shared, waiting) {
-            AtHand::Found(found) => proceed(shared, socket, found),
+            AtHand::Found(found) => proceed(shared, found),
             AtHand::Unresolved(unresolved) => {
-                socket.lanes.look_up(id);
-                let task = look_up(Arc::clone(shared), Arc::clone(socket), unresolved);
+                peer.lanes.look_up(id);
+                let task = look_up(Arc::clone(shared), Arc::clone(peer), unresolved);
                 shared.runtime.spawn(task);
             }
         }
@@ -176,31 +171,36 @@ pub(crate) fn advance(shared: &Arc<Shared>, socket: &Arc<Socket>, id: Conversati
 }
 
 /// Finds out about a command before the others in its lane may go.
-async fn look_up(shared: Arc<Shared>, socket: Arc<Socket>, unresolved: Waiting) {
+async fn look_up(shared: Arc<Shared>, peer: Arc<Peer>, unresolved: Waiting) {
     let id = unresolved.command.conversation_id;
     let found = lookup::look_up(&shared, unresolved).await;
-    proceed(&shared, &socket, found);
-    socket.lanes.looked_up(id);
-    advance(&shared, &socket, id);
+    proceed(&shared, found);
+    peer.lanes.looked_up(id);
+    advance(&shared, &peer, id);
 }
 
 /// Appends a command, or answers it with what was found.
-fn proceed(shared: &Arc<Shared>, socket: &Arc<Socket>, found: Found) {
-    match found {
-        Found::Go(waiting) => append(shared, socket, waiting),
+fn proceed(shared: &Arc<Shared>, found: Found) {
+    let (waiting, answer) = match found {
+        Found::Go(waiting) => return append(shared, waiting),
         Found::Refused(waiting, code) => {
-            let command = &waiting.command;
-            socket.reject(&command.temp_id, code, refusal(command, code));
-            release(shared, socket, command.conversation_id, waiting.key);
+            let refusal = Refusal::new(code, refusal(&waiting.command, code));
+            (waiting, Err(refusal))
         }
         Found::Decided(waiting, first) => {
-            let command = &waiting.command;
-            let id = command.conversation_id;
-            let message_id = message_id(command, waiting.key);
-            answer_first(socket, &command.temp_id, id, message_id, first);
-            release(shared, socket, id, waiting.key);
+            let (command, key) = (&waiting.command, waiting.key);
+            let message_id = message_id(command, key);
+            let answer = answer::of_first(first, command.conversation_id, message_id);
+            (waiting, answer)
         }
-    }
+    };
+    let Command {
+        temp_id,
+        conversation_id,
+        ..
+    } = &waiting.command;
+    waiting.reply.answer(temp_id, answer);
+    release(shared, &waiting.reply, *conversation_id, waiting.key);
 }
 
 fn refusal(command: &Command, code: Code) -> &'static str {
@@ -223,31 +223,32 @@ fn message_id(command: &Command, key: CommandKey) -> Option<MessageId> {
     }
 }
 
-fn append(shared: &Arc<Shared>, socket: &Arc<Socket>, waiting: Waiting) {
+fn append(shared: &Arc<Shared>, waiting: Waiting) {
     let Waiting {
         command,
         key,
         taken,
+        reply,
         ..
     } = waiting;
     let topic = Topic::of_command(&command);
     let id = command.conversation_id;
     // The same command, sent again, is the same trace.
-    let span = socket.session_id.as_u64_pair().1 | 1;
+    let span = reply.peer().id.as_u64_pair().1 | 1;
     let trace = TraceParent::new(key.0.as_u128() | 1, span, false)
         .expect("neither id is zero, as one bit is set");
     let record = match shared.codec.encode_command(&command, trace) {
         Ok(record) => record,
         Err(error) => {
-            tracing::error!(session_id = %socket.session_id, conversation_id = %id, %error,
+            tracing::error!(session_id = %reply.peer().id, conversation_id = %id, %error,
                 "a command cannot be written");
-            socket.reject(&command.temp_id, Code::Invalid, Code::Invalid.sentence());
-            return release(shared, socket, id, key);
+            reply.answer(&command.temp_id, Err(Code::Invalid.into()));
+            return release(shared, &reply, id, key);
         }
     };
     let partition = shared.partition_of(id);
     let entry = Arc::new(Entry {
-        socket: Arc::clone(socket),
+        reply,
         key,
         conversation_id: id,
         message_id: message_id(&command, key),
@@ -273,26 +274,26 @@ fn failed(shared: &Arc<Shared>, entry: &Arc<Entry>, error: &AppendError) {
         // Decided already, or its socket is gone.
         return;
     }
-    let socket = &entry.socket;
-    tracing::debug!(session_id = %socket.session_id, conversation_id = %entry.conversation_id,
+    let reply = &entry.reply;
+    tracing::debug!(session_id = %reply.peer().id, conversation_id = %entry.conversation_id,
         %error, "a command was not appended");
     let code = match error {
         AppendError::Saturated => Code::Busy,
         AppendError::TooLarge => Code::TooLarge,
         AppendError::Unavailable(_) => Code::Unavailable,
     };
-    entry.fail(|| socket.reject(&entry.temp_id, code, code.sentence()));
-    release(shared, socket, entry.conversation_id, entry.key);
+    entry.fail(|| reply.answer(&entry.temp_id, Err(code.into())));
+    release(shared, reply, entry.conversation_id, entry.key);
 }
 
 /// What a decision says to whoever sent the command.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Answer {
-    /// Decided now.
+pub(crate) enum Decided {
+    /// Accepted now.
     Accepted {
         seq: u64,
         no: Option<u64>,
-        at: tidings_domain::Timestamp,
+        at: Timestamp,
     },
     /// Refused now.
     Rejected(Code),
@@ -300,67 +301,41 @@ pub(crate) enum Answer {
     Duplicate(First),
 }
 
-/// Tells a command's socket what was decided, and sends on what waited for it.
-pub(crate) fn settle(shared: &Arc<Shared>, entry: &Entry, answer: Answer) {
-    let (socket, id) = (&entry.socket, entry.conversation_id);
+/// Tells whoever sent a command what was decided, and sends on what waited for
+/// it.
+pub(crate) fn settle(shared: &Arc<Shared>, entry: &Entry, decided: Decided) {
+    let id = entry.conversation_id;
     entry.answer(&shared.metrics, || {
         shared
             .metrics
             .delivered_seconds
             .record(entry.taken.elapsed());
-        match answer {
-            Answer::Accepted { seq, no, at } => {
-                let frame = ServerFrame::Delivered {
-                    temp_id: &entry.temp_id,
-                    conversation_id: id,
-                    message_id: entry.message_id,
-                    seq,
-                    no,
-                    at,
-                    duplicate: false,
-                };
-                socket.send(frame.to_json());
-            }
-            Answer::Rejected(code) => socket.reject(&entry.temp_id, code, code.sentence()),
-            Answer::Duplicate(first) => {
-                answer_first(socket, &entry.temp_id, id, entry.message_id, first);
-            }
-        }
+        let answer = match decided {
+            Decided::Accepted { seq, no, at } => Ok(Delivered {
+                conversation_id: id,
+                message_id: entry.message_id,
+                seq: Some(seq),
+                no,
+                at,
+                duplicate: false,
+            }),
+            Decided::Rejected(code) => Err(code.into()),
+            Decided::Duplicate(first) => answer::of_first(first, id, entry.message_id),
+        };
+        entry.reply.answer(&entry.temp_id, answer);
     });
-    release(shared, socket, id, entry.key);
+    release(shared, &entry.reply, id, entry.key);
 }
 
 /// A command has its last answer: whatever waited for it may go.
-fn release(shared: &Arc<Shared>, socket: &Arc<Socket>, id: ConversationId, key: CommandKey) {
-    socket.lanes.release(id, key);
-    if shared.draining.load(Ordering::Acquire) {
+fn release(shared: &Arc<Shared>, reply: &Reply, id: ConversationId, key: CommandKey) {
+    let peer = reply.peer();
+    peer.lanes.release(id, key);
+    if shared.draining.load(Ordering::Acquire)
+        && let Some(socket) = reply.socket()
+    {
         // It may have been the last one its socket waits for.
         socket.outbox.drain();
     }
-    advance(shared, socket, id);
-}
-
-/// Answers with a decision that was made before.
-fn answer_first(
-    socket: &Socket,
-    temp_id: &TempId,
-    conversation_id: ConversationId,
-    message_id: Option<MessageId>,
-    first: First,
-) {
-    match first.outcome {
-        FirstOutcome::Accepted { seq, no } => {
-            let frame = ServerFrame::Delivered {
-                temp_id,
-                conversation_id,
-                message_id,
-                seq,
-                no,
-                at: first.at,
-                duplicate: true,
-            };
-            socket.send(frame.to_json());
-        }
-        FirstOutcome::Rejected(code) => socket.reject(temp_id, code, code.sentence()),
-    }
+    advance(shared, peer, id);
 }

@@ -22,6 +22,8 @@ pub struct EdgeConfig {
     pub commands_waiting: usize,
     /// How many questions of a socket may be worked on at once.
     pub questions_in_flight: usize,
+    /// How many questions of a user without a socket may be worked on at once.
+    pub calls_in_flight: usize,
     /// How long one question to a view may take.
     pub view_timeout: Duration,
     /// How long to wait for a view that lags behind.
@@ -81,6 +83,7 @@ impl Default for EdgeConfig {
             commands_in_flight: 4_096,
             commands_waiting: 256,
             questions_in_flight: 8,
+            calls_in_flight: 64,
             view_timeout: Duration::from_secs(2),
             freshness_timeout: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(5),

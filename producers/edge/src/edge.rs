@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use parking_lot::Mutex;
 use tidings_log::Log;
-use tidings_service::auth::Auth;
+use tidings_service::auth::{Auth, Claims};
 use tidings_service::health::Health;
 use tidings_views::history::HistoryReader;
 use tidings_wire::{Codec, Topic};
@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::caller::{Caller, Callers};
 use crate::config::EdgeConfig;
 use crate::freshness::Freshness;
 use crate::http;
@@ -87,6 +88,7 @@ impl Edge {
             progress: Progress::new(count),
             view,
             limits: Limits::default(),
+            callers: Callers::default(),
             remembered: Mutex::default(),
             connections: AtomicUsize::new(0),
             sessions: TaskTracker::new(),
@@ -111,6 +113,13 @@ impl Edge {
     /// `GET /v1/socket` and `GET /`.
     pub fn router(&self) -> Router {
         http::router(Arc::clone(&self.shared))
+    }
+
+    /// A user who sends commands and asks questions without a socket, as a
+    /// verified token names them.
+    #[must_use]
+    pub fn caller(&self, claims: Claims) -> Caller {
+        Caller::new(Arc::clone(&self.shared), claims)
     }
 
     /// Stops: takes no connection and no command any more, waits a few seconds

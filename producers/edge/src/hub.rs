@@ -62,9 +62,9 @@ impl Hub {
         most: usize,
     ) -> Result<Arc<User>, TooManySockets> {
         let mut inner = self.inner.write();
-        let users = inner.tenants.entry(socket.tenant.clone()).or_default();
-        let user = users.entry(socket.user.clone()).or_insert_with(|| {
-            let (tenant, id) = (socket.tenant.clone(), socket.user.clone());
+        let users = inner.tenants.entry(socket.peer.tenant.clone()).or_default();
+        let user = users.entry(socket.peer.user.clone()).or_insert_with(|| {
+            let (tenant, id) = (socket.peer.tenant.clone(), socket.peer.user.clone());
             Arc::new(User {
                 tenant,
                 id,
@@ -88,10 +88,10 @@ impl Hub {
             tenants,
             conversations,
         } = &mut *inner;
-        let Some(users) = tenants.get_mut(&socket.tenant) else {
+        let Some(users) = tenants.get_mut(&socket.peer.tenant) else {
             return;
         };
-        let Some(user) = users.get(&socket.user) else {
+        let Some(user) = users.get(&socket.peer.user) else {
             return;
         };
         let mut state = user.state.lock();
@@ -106,9 +106,9 @@ impl Hub {
                 unsubscribe(conversations, id, user);
             }
         }
-        users.remove(&socket.user);
+        users.remove(&socket.peer.user);
         if users.is_empty() {
-            tenants.remove(&socket.tenant);
+            tenants.remove(&socket.peer.tenant);
         }
     }
 

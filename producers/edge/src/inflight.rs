@@ -5,14 +5,15 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tidings_domain::{CommandKey, ConversationId, MessageId, TempId, Timestamp};
 use tidings_wire::Topic;
-use tidings_wire::frames::ServerFrame;
 
+use crate::answer::Pending;
 use crate::metrics::Metrics;
+use crate::peer::Reply;
 use crate::socket::Socket;
 
 /// A command of this edge that went to the log and is not decided yet.
 pub(crate) struct Entry {
-    pub(crate) socket: Arc<Socket>,
+    pub(crate) reply: Reply,
     pub(crate) key: CommandKey,
     pub(crate) conversation_id: ConversationId,
     pub(crate) temp_id: TempId,
@@ -26,7 +27,7 @@ pub(crate) struct Entry {
     pub(crate) state: Mutex<EntryState>,
 }
 
-/// How far a command has come. Frames about it are sent while this is locked,
+/// How far a command has come. Answers to it are sent while this is locked,
 /// so that `pending` is always before what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EntryState {
@@ -72,13 +73,12 @@ impl Entry {
 
     fn send_pending(&self, metrics: &Metrics) {
         metrics.pending_seconds.record(self.taken.elapsed());
-        let frame = ServerFrame::Pending {
-            temp_id: &self.temp_id,
+        let pending = Pending {
             conversation_id: self.conversation_id,
             message_id: self.message_id,
             at: self.at,
         };
-        self.socket.send(frame.to_json());
+        self.reply.pending(&self.temp_id, pending);
     }
 }
 
@@ -129,7 +129,7 @@ impl InFlight {
     pub(crate) fn forget(&self, key: CommandKey, socket: &Arc<Socket>) {
         self.inner
             .lock()
-            .remove(key, |entry| Arc::ptr_eq(&entry.socket, socket));
+            .remove(key, |entry| Arc::ptr_eq(entry.reply.peer(), &socket.peer));
     }
 
     /// Takes out the entry whose record is the one at this place.
@@ -207,7 +207,7 @@ mod tests {
 
     fn entry(socket: &Arc<Socket>, key: u128) -> Arc<Entry> {
         Arc::new(Entry {
-            socket: Arc::clone(socket),
+            reply: Reply::Socket(Arc::clone(socket)),
             key: CommandKey(Uuid::from_u128(key)),
             conversation_id: ConversationId(Uuid::nil()),
             temp_id: TempId::parse("m1").unwrap(),

@@ -5,7 +5,9 @@ use parking_lot::Mutex;
 use tidings_domain::{Command, CommandKey, ConversationId};
 use tidings_wire::Topic;
 
-/// The commands of one socket that wait or are undecided, in one lane for each
+use crate::peer::Reply;
+
+/// The commands of one peer that wait or are undecided, in one lane for each
 /// conversation.
 ///
 /// In a lane commands go to the log in the order they came. One for another
@@ -39,7 +41,6 @@ struct Lane {
 }
 
 /// A command on its way to the log.
-#[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) command: Command,
     pub(crate) key: CommandKey,
@@ -47,9 +48,11 @@ pub(crate) struct Waiting {
     pub(crate) retry: bool,
     /// When its frame came.
     pub(crate) taken: Instant,
+    /// Where its answers go.
+    pub(crate) reply: Reply,
 }
 
-/// How many commands a socket may have under way.
+/// How many commands a peer may have under way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     pub(crate) waiting: usize,
@@ -57,11 +60,14 @@ pub(crate) struct Room {
 }
 
 impl Lanes {
-    /// Puts a command at the end of its lane, if there is room.
-    pub(crate) fn push(&self, waiting: Waiting, room: Room) -> bool {
+    /// Puts a command at the end of its lane.
+    ///
+    /// # Errors
+    /// The command, where there is no room for it.
+    pub(crate) fn push(&self, waiting: Waiting, room: Room) -> Result<(), Box<Waiting>> {
         let mut inner = self.inner.lock();
         if inner.closed || inner.waiting >= room.waiting || inner.undecided >= room.undecided {
-            return false;
+            return Err(Box::new(waiting));
         }
         inner.waiting += 1;
         let lane = inner
@@ -69,7 +75,7 @@ impl Lanes {
             .entry(waiting.command.conversation_id)
             .or_default();
         lane.waiting.push_back(waiting);
-        true
+        Ok(())
     }
 
     /// Begins to take commands out of a lane; whoever gets `true` must call
@@ -183,6 +189,9 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
+    use crate::peer::{Call, Peer};
+    use std::sync::Arc;
     use tidings_domain::{CommandBody, Content, TempId, Tenant, Timestamp, Update, UserId};
 
     const ROOM: Room = Room {
@@ -204,7 +213,16 @@ mod tests {
             command,
             retry: false,
             taken: Instant::now(),
+            reply: nobody(),
         }
+    }
+
+    fn nobody() -> Reply {
+        let who = (Tenant::parse("t").unwrap(), UserId::parse("u").unwrap());
+        let peer = Peer::new(uuid::Uuid::nil(), who, Arc::new(Metrics::new()));
+        let (pending, _) = tokio::sync::oneshot::channel();
+        let (answer, _) = tokio::sync::oneshot::channel();
+        Reply::Call(Box::new(Call::new(Arc::new(peer), pending, answer)))
     }
 
     fn send(temp_id: &str) -> Waiting {
@@ -242,11 +260,11 @@ mod tests {
     fn another_topic_waits_until_all_before_it_are_decided() {
         let lanes = Lanes::default();
         for waiting in [send("1"), send("2"), close("3")] {
-            assert!(lanes.push(waiting, ROOM));
+            assert!(lanes.push(waiting, ROOM).is_ok());
         }
         let first = go(&lanes);
         assert_eq!(names(&first), ["1", "2"]);
-        assert!(lanes.push(send("4"), ROOM));
+        assert!(lanes.push(send("4"), ROOM).is_ok());
         let id = ConversationId(uuid::Uuid::nil());
         lanes.release(id, first[0].1);
         assert!(go(&lanes).is_empty());
@@ -265,7 +283,9 @@ mod tests {
     #[test]
     fn all_wait_behind_a_lookup() {
         let (lanes, id) = (Lanes::default(), ConversationId(uuid::Uuid::nil()));
-        assert!(lanes.push(send("1"), ROOM) && lanes.push(send("2"), ROOM));
+        for name in ["1", "2"] {
+            assert!(lanes.push(send(name), ROOM).is_ok());
+        }
         assert!(lanes.start(id));
         assert!(lanes.next(id).is_some());
         lanes.look_up(id);
@@ -279,12 +299,15 @@ mod tests {
     fn there_is_room_for_so_many() {
         let lanes = Lanes::default();
         for name in ["1", "2", "3"] {
-            assert!(lanes.push(send(name), ROOM));
+            assert!(lanes.push(send(name), ROOM).is_ok());
         }
-        assert!(!lanes.push(send("4"), ROOM), "too many wait");
+        assert!(lanes.push(send("4"), ROOM).is_err(), "too many wait");
         assert_eq!(go(&lanes).len(), 3);
-        assert!(!lanes.push(send("4"), ROOM), "too many are undecided");
+        assert!(
+            lanes.push(send("4"), ROOM).is_err(),
+            "too many are undecided"
+        );
         assert_eq!(lanes.close().len(), 3);
-        assert!(!lanes.push(send("5"), ROOM), "closed");
+        assert!(lanes.push(send("5"), ROOM).is_err(), "closed");
     }
 }

@@ -14,7 +14,9 @@
 //! * `questions`, `outcome`: answered from the history `view`, once it is
 //!   `freshness` enough.
 
+mod answer;
 mod args;
+mod caller;
 mod clock;
 mod close;
 mod commands;
@@ -33,6 +35,7 @@ mod membership;
 mod metrics;
 mod outbox;
 mod outcome;
+mod peer;
 mod progress;
 mod questions;
 mod reader;
@@ -42,7 +45,11 @@ mod shared;
 mod socket;
 mod view;
 
+pub use answer::{Answer, Delivered, Pending, Refusal};
 pub use args::EdgeArgs;
+pub use caller::{Caller, Heard, Submission};
 pub use config::{EdgeConfig, LimitArgs};
 pub use connect::connect;
 pub use edge::Edge;
+pub use limits::Allowance;
+pub use questions::{Changes, ListPage};

@@ -1,8 +1,10 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use governor::clock::{Clock, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
 use tidings_domain::{Tenant, UserId};
@@ -10,15 +12,28 @@ use tidings_domain::{Tenant, UserId};
 /// How many messages a user may send: a bucket of one minute's worth that
 /// fills up evenly.
 pub(crate) struct Limiter {
-    bucket: DefaultDirectRateLimiter,
+    bucket: DefaultDirectRateLimiter<StateInformationMiddleware>,
     per_minute: NonZeroU32,
+    /// What was left in the bucket when it was last asked.
+    remaining: AtomicU32,
+}
+
+/// How many messages a user may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// In a minute.
+    pub per_minute: u32,
+    /// Right after the last message; the bucket fills up evenly since.
+    pub remaining: u32,
 }
 
 impl Limiter {
     fn new(per_minute: NonZeroU32) -> Self {
         Self {
-            bucket: RateLimiter::direct(Quota::per_minute(per_minute)),
+            bucket: RateLimiter::direct(Quota::per_minute(per_minute))
+                .with_middleware::<StateInformationMiddleware>(),
             per_minute,
+            remaining: AtomicU32::new(per_minute.get()),
         }
     }
 
@@ -27,14 +42,27 @@ impl Limiter {
     /// # Errors
     /// The milliseconds after which one will be in it.
     pub(crate) fn take(&self) -> Result<(), u64> {
-        self.bucket.check().map_err(|not_until| {
+        let taken = self.bucket.check();
+        let remaining = taken
+            .as_ref()
+            .map_or(0, |snapshot| snapshot.remaining_burst_capacity());
+        self.remaining.store(remaining, Ordering::Relaxed);
+        taken.map(drop).map_err(|not_until| {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
         })
     }
 
+    /// What the user may send.
+    pub(crate) fn allowance(&self) -> Allowance {
+        Allowance {
+            per_minute: self.per_minute.get(),
+            remaining: self.remaining.load(Ordering::Relaxed),
+        }
+    }
+
     fn is_full(&self) -> bool {
-        matches!(self.bucket.check_n(self.per_minute), Ok(Ok(())))
+        matches!(self.bucket.check_n(self.per_minute), Ok(Ok(_)))
     }
 }
 

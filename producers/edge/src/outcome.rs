@@ -4,73 +4,60 @@ use std::sync::Arc;
 
 use tidings_domain::{CommandKey, ConversationId, OutcomeRow, TempId};
 use tidings_log::{LogError, read_range};
-use tidings_wire::frames::{OutcomeItem, OutcomeState, ServerFrame};
+use tidings_wire::frames::OutcomeState;
 use tidings_wire::{DecodeError, Topic};
 
+use crate::answer::Refusal;
 use crate::clock;
 use crate::freshness::Age;
 use crate::lookup::REMEMBERED_MS;
-use crate::questions::Refusal;
+use crate::peer::Peer;
 use crate::reader::conversation_of;
 use crate::shared::Shared;
-use crate::socket::Socket;
 use crate::view::Unavailable;
 
 /// The most records of a command topic searched for undecided commands.
 const MOST_UNDECIDED: i64 = 100_000;
 
-/// Answers for each command, in the order asked.
-pub(crate) async fn answer(
+/// What became of each command, in the order asked.
+pub(crate) async fn states(
     shared: &Arc<Shared>,
-    socket: &Socket,
-    id: &str,
-    commands: Vec<(ConversationId, TempId)>,
-) -> Result<String, Refusal> {
-    let asked: Vec<Asked> = commands
-        .into_iter()
-        .map(|(conversation_id, temp_id)| {
-            let key = CommandKey::of(&socket.tenant, conversation_id, &socket.user, &temp_id);
-            let partition = shared.partition_of(conversation_id);
-            Asked {
-                conversation_id,
-                temp_id,
-                key,
-                partition,
-            }
+    peer: &Peer,
+    commands: &[(ConversationId, TempId)],
+) -> Result<Vec<OutcomeState>, Refusal> {
+    let asked: Vec<Asked<'_>> = commands
+        .iter()
+        .map(|(conversation_id, temp_id)| Asked {
+            conversation_id: *conversation_id,
+            temp_id,
+            key: CommandKey::of(&peer.tenant, *conversation_id, &peer.user, temp_id),
+            partition: shared.partition_of(*conversation_id),
         })
         .collect();
-    let mut states = Vec::with_capacity(asked.len());
-    for command in &asked {
-        states.push(at_hand(shared, command));
-    }
+    let mut states: Vec<_> = asked
+        .iter()
+        .map(|command| at_hand(shared, command))
+        .collect();
     let open: Vec<usize> = (0..asked.len())
         .filter(|at| states[*at].is_none())
         .collect();
     if !open.is_empty() {
-        find(shared, socket, &asked, &open, &mut states).await?;
+        find(shared, peer, &asked, &open, &mut states).await?;
     }
-    let outcomes = asked
-        .iter()
-        .zip(states)
-        .map(|(command, state)| OutcomeItem {
-            temp_id: &command.temp_id,
-            state: state.unwrap_or(OutcomeState::Unknown),
-        });
-    Ok(ServerFrame::Outcomes {
-        id,
-        outcomes: outcomes.collect(),
-    }
-    .to_json())
+    let states = states.into_iter();
+    Ok(states
+        .map(|state| state.unwrap_or(OutcomeState::Unknown))
+        .collect())
 }
 
-struct Asked {
+struct Asked<'a> {
     conversation_id: ConversationId,
-    temp_id: TempId,
+    temp_id: &'a TempId,
     key: CommandKey,
     partition: i32,
 }
 
-fn at_hand(shared: &Shared, command: &Asked) -> Option<OutcomeState> {
+fn at_hand(shared: &Shared, command: &Asked<'_>) -> Option<OutcomeState> {
     if let Some(recent) = shared.recent.get(command.key) {
         return Some(OutcomeState::of(recent.outcome, command.key));
     }
@@ -85,8 +72,8 @@ fn at_hand(shared: &Shared, command: &Asked) -> Option<OutcomeState> {
 /// in the part that was undecided before the view was asked.
 async fn find(
     shared: &Arc<Shared>,
-    socket: &Socket,
-    asked: &[Asked],
+    peer: &Peer,
+    asked: &[Asked<'_>],
     open: &[usize],
     states: &mut [Option<OutcomeState>],
 ) -> Result<(), Refusal> {
@@ -102,10 +89,10 @@ async fn find(
     let mut unknown = Vec::new();
     for at in open {
         let command = &asked[*at];
-        let (tenant, user) = (&socket.tenant, &socket.user);
+        let (tenant, user) = (&peer.tenant, &peer.user);
         let row: Option<OutcomeRow> = shared
             .view
-            .ask(|view| view.outcome(tenant, command.conversation_id, user, &command.temp_id))
+            .ask(|view| view.outcome(tenant, command.conversation_id, user, command.temp_id))
             .await?;
         match row {
             Some(row) => states[*at] = Some(OutcomeState::from(&row)),
@@ -128,7 +115,7 @@ async fn find(
         .await
         .map_err(|_| Unavailable)?;
     let found = found.map_err(|error| {
-        tracing::warn!(session_id = %socket.session_id, %error, "cannot search for commands");
+        tracing::warn!(session_id = %peer.id, %error, "cannot search for commands");
         Unavailable
     })?;
     for at in unknown {

@@ -1,15 +1,18 @@
-//! `sync` and `list`, answered from the history view.
+//! Questions, answered from the history view.
 
 use std::sync::Arc;
 
-use tidings_domain::{Code, ConversationId, EventRow, Timestamp};
-use tidings_wire::frames::{ChangeItem, EventJson, ListItem, ServerFrame};
+use tidings_domain::{Change, Code, ConversationId, Event, EventRow, TempId, Timestamp};
+use tidings_views::history::ListedConversation;
+use tidings_wire::frames::{ChangeItem, ListItem, OutcomeItem, ServerFrame};
 use uuid::Uuid;
 
+use crate::answer::Refusal;
 use crate::freshness::Age;
 use crate::outcome;
+use crate::peer::Peer;
 use crate::shared::Shared;
-use crate::socket::{OpenQuestion, Socket};
+use crate::socket::Socket;
 use crate::view::Unavailable;
 
 /// `changes` stops short of its limit at about this many bytes of events, so
@@ -28,17 +31,27 @@ pub(crate) enum Question {
         limit: usize,
         cursor: Option<String>,
     },
-    Outcome(Vec<(ConversationId, tidings_domain::TempId)>),
+    Outcome(Vec<(ConversationId, TempId)>),
 }
 
-/// Why a question cannot be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal(pub(crate) Code, pub(crate) &'static str);
+/// What happened in a conversation since an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// A contiguous run, oldest first.
+    pub events: Vec<EventRow>,
+    /// The conversation's head.
+    pub last_seq: u64,
+    /// Whether there are more after these.
+    pub more: bool,
+}
 
-impl From<Code> for Refusal {
-    fn from(code: Code) -> Self {
-        Self(code, code.sentence())
-    }
+/// A page of a user's conversations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListPage {
+    /// Latest activity first.
+    pub conversations: Vec<ListedConversation>,
+    /// Where the next page goes on; none at the end.
+    pub next_cursor: Option<String>,
 }
 
 impl From<Unavailable> for Refusal {
@@ -50,43 +63,90 @@ impl From<Unavailable> for Refusal {
 /// Answers a question in a task of its own, so that the socket's commands do
 /// not wait for it.
 pub(crate) fn ask(shared: &Arc<Shared>, socket: &Arc<Socket>, id: String, question: Question) {
-    let Some(open) = socket.start_question(shared.config.questions_in_flight) else {
-        return socket.error(Some(&id), Code::Busy, Code::Busy.sentence());
+    let most = shared.config.questions_in_flight;
+    let open = match socket.peer.start_question(most) {
+        Ok(open) => open,
+        Err(refusal) => return socket.refuse(&id, &refusal),
     };
-    let shared = Arc::clone(shared);
+    let (shared, socket) = (Arc::clone(shared), Arc::clone(socket));
     tokio::spawn(async move {
-        let OpenQuestion(socket) = &open;
-        let answer = match question {
-            Question::Sync {
-                conversation_id,
-                after,
-                limit,
-            } => sync(&shared, socket, &id, conversation_id, after, limit).await,
-            Question::List { limit, cursor } => list(&shared, socket, &id, limit, cursor).await,
-            Question::Outcome(commands) => outcome::answer(&shared, socket, &id, commands).await,
-        };
-        match answer {
+        match frame(&shared, &socket.peer, &id, question).await {
             Ok(frame) => socket.send(frame),
-            Err(Refusal(code, message)) => socket.error(Some(&id), code, message),
+            Err(refusal) => socket.refuse(&id, &refusal),
         }
+        drop(open);
     });
 }
 
-async fn sync(
-    shared: &Shared,
-    socket: &Socket,
+/// The frame that answers a question.
+async fn frame(
+    shared: &Arc<Shared>,
+    peer: &Peer,
     id: &str,
+    question: Question,
+) -> Result<String, Refusal> {
+    Ok(match question {
+        Question::Sync {
+            conversation_id,
+            after,
+            limit,
+        } => {
+            let changes = changes(shared, peer, conversation_id, after, limit).await?;
+            let frame = ServerFrame::Changes {
+                id,
+                conversation_id,
+                events: changes.events.iter().map(ChangeItem::of).collect(),
+                last_seq: changes.last_seq,
+                more: changes.more,
+            };
+            frame.to_json()
+        }
+        Question::List { limit, cursor } => {
+            let page = list(shared, peer, limit, cursor.as_deref()).await?;
+            let conversations = page.conversations.iter().map(|listed| {
+                ListItem::of(
+                    &listed.conversation,
+                    &listed.member,
+                    listed.last_message.as_ref(),
+                )
+            });
+            let frame = ServerFrame::Conversations {
+                id,
+                conversations: conversations.collect(),
+                next_cursor: page.next_cursor,
+            };
+            frame.to_json()
+        }
+        Question::Outcome(commands) => {
+            let states = outcome::states(shared, peer, &commands).await?;
+            let outcomes = commands
+                .iter()
+                .zip(states)
+                .map(|((_, temp_id), state)| OutcomeItem { temp_id, state });
+            let frame = ServerFrame::Outcomes {
+                id,
+                outcomes: outcomes.collect(),
+            };
+            frame.to_json()
+        }
+    })
+}
+
+/// `sync`.
+pub(crate) async fn changes(
+    shared: &Shared,
+    peer: &Peer,
     conversation_id: ConversationId,
     after: u64,
     limit: usize,
-) -> Result<String, Refusal> {
+) -> Result<Changes, Refusal> {
     let partition = shared.partition_of(conversation_id);
     let position = shared.progress.position(partition);
     shared
         .freshness
         .reached(&[(partition, position)], Age::Recent)
         .await?;
-    let (tenant, user) = (&socket.tenant, &socket.user);
+    let (tenant, user) = (&peer.tenant, &peer.user);
     let view = &shared.view;
     let conversation = view
         .ask(|view| view.conversation(tenant, conversation_id))
@@ -98,80 +158,90 @@ async fn sync(
     member
         .and_then(|member| member.role)
         .ok_or(Code::NotAMember)?;
-    let rows = view
+    let mut events = view
         .ask(|view| view.events(tenant, conversation_id, after, limit))
         .await?;
-    let events = contiguous(&rows, after);
-    let reached = events.last().map_or(after, |event| event.seq);
     // The view may have taken in more between the two questions.
     let last_seq = conversation
         .last_seq
-        .max(rows.last().map_or(0, |row| row.seq));
-    let frame = ServerFrame::Changes {
-        id,
-        conversation_id,
+        .max(events.last().map_or(0, |row| row.seq));
+    events.truncate(contiguous(&events, after));
+    let reached = events.last().map_or(after, |event| event.seq);
+    Ok(Changes {
         events,
         last_seq,
         more: reached < last_seq,
-    };
-    Ok(frame.to_json())
+    })
 }
 
-/// The run of events right after `after`: a batch that the view is writing may
-/// be seen in part.
-fn contiguous(rows: &[EventRow], after: u64) -> Vec<ChangeItem<'_>> {
+/// How many of the rows are the run of events right after `after`, of bounded
+/// size: a batch that the view is writing may be seen in part.
+fn contiguous(rows: &[EventRow], after: u64) -> usize {
     let mut bytes = 0;
     (after + 1..)
         .zip(rows)
         .take_while(|(seq, row)| row.seq == *seq)
-        .map(|(seq, row)| ChangeItem {
-            seq,
-            at: row.at,
-            by: &row.by,
-            event: EventJson::of(&row.event),
-        })
-        .take_while(|item| {
+        .take_while(|(_, row)| {
             let fits = bytes < MAX_CHANGES_BYTES;
-            bytes += item.event.as_str().len();
+            bytes += weight(&row.event);
             fits
         })
-        .collect()
+        .count()
 }
 
-async fn list(
+/// About how many bytes an event takes in a frame.
+fn weight(event: &Event) -> usize {
+    /// Of an event without what is of any length.
+    const FRAME: usize = 256;
+    /// Of a member of a new conversation.
+    const MEMBER: usize = 48;
+    let variable = match event {
+        Event::MessageSent { content, .. } | Event::MessageEdited { content, .. } => {
+            let attachments = content.attachments.iter();
+            let attachments: usize = attachments
+                .map(|file| FRAME + file.id.len() + file.name.len() + file.mime.len())
+                .sum();
+            content.text.len() + content.meta.as_ref().map_or(0, String::len) + attachments
+        }
+        Event::ConversationUpdated(change) => match change {
+            Change::Create { members, .. } => members.len() * MEMBER,
+            Change::AddMembers(users) | Change::RemoveMembers(users) => users.len() * MEMBER,
+            Change::Rename(title) => title.len(),
+            Change::SetRole { .. } | Change::Leave | Change::Close | Change::Reopen => 0,
+        },
+        Event::MessageDeleted { .. } | Event::MessageReacted { .. } => 0,
+    };
+    FRAME + variable
+}
+
+/// `list`.
+pub(crate) async fn list(
     shared: &Shared,
-    socket: &Socket,
-    id: &str,
+    peer: &Peer,
     limit: usize,
-    cursor: Option<String>,
-) -> Result<String, Refusal> {
-    const BAD_CURSOR: Refusal = Refusal(Code::Invalid, "cursor: is none that a page gave");
+    cursor: Option<&str>,
+) -> Result<ListPage, Refusal> {
     let after = match cursor {
-        Some(cursor) => Some(parse_cursor(&cursor).ok_or(BAD_CURSOR)?),
+        Some(cursor) => Some(parse_cursor(cursor).ok_or_else(bad_cursor)?),
         None => None,
     };
     let positions: Vec<_> = (0..shared.partitions)
         .map(|partition| (partition, shared.progress.position(partition)))
         .collect();
     shared.freshness.reached(&positions, Age::Recent).await?;
-    let (tenant, user) = (&socket.tenant, &socket.user);
+    let (tenant, user) = (&peer.tenant, &peer.user);
     let page = shared
         .view
         .ask(|view| view.list(tenant, user, after, limit))
         .await?;
-    let conversations = page.conversations.iter().map(|listed| {
-        ListItem::of(
-            &listed.conversation,
-            &listed.member,
-            listed.last_message.as_ref(),
-        )
-    });
-    let frame = ServerFrame::Conversations {
-        id,
-        conversations: conversations.collect(),
+    Ok(ListPage {
+        conversations: page.conversations,
         next_cursor: page.next.map(format_cursor),
-    };
-    Ok(frame.to_json())
+    })
+}
+
+fn bad_cursor() -> Refusal {
+    Refusal::new(Code::Invalid, "cursor: is none that a page gave")
 }
 
 fn format_cursor((at, id): (Timestamp, ConversationId)) -> String {
@@ -187,7 +257,7 @@ fn parse_cursor(cursor: &str) -> Option<(Timestamp, ConversationId)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_domain::{Change, Event, TempId, Tenant, UserId};
+    use tidings_domain::{Tenant, UserId};
 
     fn row(seq: u64, title_bytes: usize) -> EventRow {
         EventRow {
@@ -204,10 +274,8 @@ mod tests {
     #[test]
     fn changes_are_a_contiguous_run_of_bounded_size() {
         let seqs = |rows: &[EventRow], after| {
-            contiguous(rows, after)
-                .iter()
-                .map(|item| item.seq)
-                .collect::<Vec<_>>()
+            let run = &rows[..contiguous(rows, after)];
+            run.iter().map(|row| row.seq).collect::<Vec<_>>()
         };
         let gap = [row(3, 1), row(4, 1), row(6, 1)];
         assert_eq!(seqs(&gap, 2), [3, 4]);

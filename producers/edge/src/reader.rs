@@ -15,7 +15,7 @@ use tidings_wire::{
 };
 use uuid::Uuid;
 
-use crate::commands::{self, Answer};
+use crate::commands::{self, Decided};
 use crate::hub::Frames;
 use crate::membership::{LoggedChange, MembershipChange};
 use crate::shared::Shared;
@@ -213,21 +213,21 @@ impl Reader {
         let entry = shared.inflight.settle(key);
         match &decision.outcome {
             Outcome::Accepted { seq, event } => {
-                let answer = Answer::Accepted {
+                let decided = Decided::Accepted {
                     seq: *seq,
                     no: event.no(),
                     at: decision.at,
                 };
                 self.accepted(stored, decision, (*seq, event), || {
                     if let Some(entry) = &entry {
-                        commands::settle(shared, entry, answer);
+                        commands::settle(shared, entry, decided);
                     }
-                    entry.as_ref().map(|entry| &entry.socket)
+                    entry.as_ref().and_then(|entry| entry.reply.socket())
                 });
             }
             Outcome::Rejected(code) => {
                 if let Some(entry) = entry {
-                    commands::settle(shared, &entry, Answer::Rejected(*code));
+                    commands::settle(shared, &entry, Decided::Rejected(*code));
                 }
             }
             Outcome::Duplicate(first) => {
@@ -238,7 +238,7 @@ impl Reader {
                     if first.at == tidings_domain::Timestamp::default() {
                         first.at = decision.at;
                     }
-                    commands::settle(shared, &entry, Answer::Duplicate(first));
+                    commands::settle(shared, &entry, Decided::Duplicate(first));
                 }
             }
         }
@@ -291,7 +291,7 @@ impl Reader {
         let place = (input.topic, stored.partition, input.offset);
         if let Some(entry) = self.shared.inflight.settle_at(place.0, place.1, place.2) {
             let code = tidings_domain::Code::Invalid;
-            commands::settle(&self.shared, &entry, Answer::Rejected(code));
+            commands::settle(&self.shared, &entry, Decided::Rejected(code));
         }
     }
 }

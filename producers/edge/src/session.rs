@@ -16,6 +16,7 @@ use crate::close::CloseReason;
 use crate::commands;
 use crate::load;
 use crate::outbox::Outbox;
+use crate::peer::Reply;
 use crate::questions::{self, Question};
 use crate::shared::Shared;
 use crate::socket::Socket;
@@ -54,11 +55,11 @@ struct Joined {
 impl Drop for Joined {
     fn drop(&mut self) {
         self.shared.hub.disconnect(&self.socket);
-        for key in self.socket.lanes.close() {
+        for key in self.socket.peer.lanes.close() {
             self.shared.inflight.forget(key, &self.socket);
         }
         self.shared.metrics.sockets.decrement(1.0);
-        tracing::debug!(session_id = %self.socket.session_id, "closed");
+        tracing::debug!(session_id = %self.socket.peer.id, "closed");
     }
 }
 
@@ -105,8 +106,8 @@ async fn open(shared: &Arc<Shared>, ws: &mut WebSocket) -> Result<Joined, Ended>
     let socket = &joined.socket;
     let welcome = ServerFrame::Welcome {
         session_id: &session_id.to_string(),
-        user_id: &socket.user,
-        tenant: &socket.tenant,
+        user_id: &socket.peer.user,
+        tenant: &socket.peer.tenant,
         server_time: clock::now(),
         heartbeat_s: config.heartbeat.as_secs(),
         max_frame_bytes: config.max_frame_bytes,
@@ -150,7 +151,7 @@ async fn converse(shared: &Arc<Shared>, ws: &mut WebSocket, socket: &Arc<Socket>
                         draining = true;
                         timer.as_mut().reset(Instant::now() + shared.config.drain_timeout);
                     }
-                    if socket.lanes.is_idle() && outbox.is_empty() {
+                    if socket.peer.lanes.is_idle() && outbox.is_empty() {
                         return Some(CloseReason::Draining);
                     }
                 }
@@ -223,7 +224,8 @@ fn frame(shared: &Arc<Shared>, socket: &Arc<Socket>, text: &str) -> Result<(), E
             retry,
             request,
         }) => {
-            commands::submit(shared, socket, temp_id, retry, request);
+            let (reply, limiter) = (Reply::Socket(Arc::clone(socket)), socket.limiter.as_deref());
+            commands::submit(shared, reply, limiter, temp_id, retry, request);
         }
         Ok(ClientFrame::Sync {
             id,
@@ -269,7 +271,7 @@ fn frame(shared: &Arc<Shared>, socket: &Arc<Socket>, text: &str) -> Result<(), E
         }
         Err(FrameError::Malformed) => return Err(Some(CloseReason::BadFrame)),
         Err(FrameError::Command { temp_id, error }) => {
-            socket.reject(&temp_id, error.code, &error.to_string());
+            Reply::Socket(Arc::clone(socket)).answer(&temp_id, Err(error.into()));
         }
         Err(FrameError::Other { id, error }) => {
             socket.error(id.as_deref(), error.code, &error.to_string());

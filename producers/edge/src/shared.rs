@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::caller::Callers;
 use crate::config::EdgeConfig;
 use crate::freshness::Freshness;
 use crate::hub::Hub;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) view: Arc<View>,
     pub(crate) freshness: Freshness,
     pub(crate) limits: Limits,
+    pub(crate) callers: Callers,
     /// By partition, from where on the sequencer remembers every decision, and
     /// when that was asked.
     pub(crate) remembered: Mutex<HashMap<i32, (Instant, i64)>>,

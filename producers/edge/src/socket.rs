@@ -1,81 +1,92 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::ws::Utf8Bytes;
 use tidings_domain::{Code, TempId, Tenant, UserId};
 use tidings_wire::frames::ServerFrame;
 use uuid::Uuid;
 
-use crate::lanes::Lanes;
+use crate::answer::{Answer, Delivered, Pending, Refusal};
 use crate::limits::Limiter;
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, Put};
+use crate::peer::Peer;
 
 /// What everybody but its own task sees of a socket that said hello.
 pub(crate) struct Socket {
-    pub(crate) session_id: Uuid,
-    pub(crate) tenant: Tenant,
-    pub(crate) user: UserId,
+    pub(crate) peer: Arc<Peer>,
     pub(crate) outbox: Outbox,
-    pub(crate) lanes: Lanes,
     pub(crate) limiter: Option<Arc<Limiter>>,
-    questions: AtomicUsize,
-    metrics: Arc<Metrics>,
 }
 
 impl Socket {
     pub(crate) fn new(
         session_id: Uuid,
-        (tenant, user): (Tenant, UserId),
+        who: (Tenant, UserId),
         outbox: Outbox,
         limiter: Option<Arc<Limiter>>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (lanes, questions) = (Lanes::default(), AtomicUsize::new(0));
+        let peer = Arc::new(Peer::new(session_id, who, metrics));
         Self {
-            session_id,
-            tenant,
-            user,
+            peer,
             outbox,
-            lanes,
             limiter,
-            questions,
-            metrics,
         }
     }
 
     /// Sends a frame, or finds that the socket is too slow.
     pub(crate) fn send(&self, frame: impl Into<Utf8Bytes>) {
         if self.outbox.put(frame.into()) == Put::Overflowed {
-            self.metrics.slow_readers.increment(1);
-            tracing::info!(session_id = %self.session_id, "closing a slow reader");
+            self.peer.metrics.slow_readers.increment(1);
+            tracing::info!(session_id = %self.peer.id, "closing a slow reader");
         }
     }
 
-    pub(crate) fn reject(&self, temp_id: &TempId, code: Code, message: &str) {
-        self.metrics.rejected(code);
-        self.send(ServerFrame::rejected(temp_id, code, message).to_json());
+    /// Says that a command is durable.
+    pub(crate) fn pending(&self, temp_id: &TempId, pending: Pending) {
+        let frame = ServerFrame::Pending {
+            temp_id,
+            conversation_id: pending.conversation_id,
+            message_id: pending.message_id,
+            at: pending.at,
+        };
+        self.send(frame.to_json());
     }
 
+    /// Gives a command's last answer.
+    pub(crate) fn answer(&self, temp_id: &TempId, answer: &Answer) {
+        let frame = match answer {
+            Ok(delivered) => delivered_frame(temp_id, delivered),
+            Err(refusal) => ServerFrame::Rejected {
+                temp_id,
+                code: refusal.code,
+                message: &refusal.message,
+                retry: refusal.code.retry(),
+                retry_after_ms: refusal.retry_after_ms,
+            },
+        };
+        self.send(frame.to_json());
+    }
+
+    /// Refuses a question, or what is neither that nor a command.
     pub(crate) fn error(&self, id: Option<&str>, code: Code, message: &str) {
         self.send(ServerFrame::error(id, code, message).to_json());
     }
 
-    /// Room to work on one more question; none if there are `most` already.
-    pub(crate) fn start_question(self: &Arc<Self>, most: usize) -> Option<OpenQuestion> {
-        let more = |open| (open < most).then_some(open + 1);
-        self.questions
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-            .ok()?;
-        Some(OpenQuestion(Arc::clone(self)))
+    /// Refuses a question.
+    pub(crate) fn refuse(&self, id: &str, refusal: &Refusal) {
+        self.error(Some(id), refusal.code, &refusal.message);
     }
 }
 
-/// A question being worked on.
-pub(crate) struct OpenQuestion(pub(crate) Arc<Socket>);
-
-impl Drop for OpenQuestion {
-    fn drop(&mut self) {
-        self.0.questions.fetch_sub(1, Ordering::AcqRel);
+fn delivered_frame<'a>(temp_id: &'a TempId, delivered: &Delivered) -> ServerFrame<'a> {
+    ServerFrame::Delivered {
+        temp_id,
+        conversation_id: delivered.conversation_id,
+        message_id: delivered.message_id,
+        seq: delivered.seq,
+        no: delivered.no,
+        at: delivered.at,
+        duplicate: delivered.duplicate,
     }
 }

@@ -1,7 +1,7 @@
 use serde::Serialize;
 use tidings_domain::{
-    Code, CommandKey, ConversationId, FirstOutcome, MessageId, OutcomeRow, TempId, Tenant,
-    Timestamp, UserId,
+    Code, CommandKey, ConversationId, EventRow, FirstOutcome, MessageId, OutcomeRow, TempId,
+    Tenant, Timestamp, UserId,
 };
 
 use super::event::EventJson;
@@ -59,8 +59,9 @@ pub enum ServerFrame<'a> {
         /// The message it made or is about.
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_text")]
         message_id: Option<MessageId>,
-        /// Its event's position.
-        seq: u64,
+        /// Its event's position; none of what makes no event.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
         /// The message's ordinal.
         #[serde(skip_serializing_if = "Option::is_none")]
         no: Option<u64>,
@@ -208,6 +209,19 @@ pub struct ChangeItem<'a> {
     pub by: &'a UserId,
     /// What happened.
     pub event: EventJson,
+}
+
+impl<'a> ChangeItem<'a> {
+    /// A row of the history view.
+    #[must_use]
+    pub fn of(row: &'a EventRow) -> Self {
+        Self {
+            seq: row.seq,
+            at: row.at,
+            by: &row.by,
+            event: EventJson::of(&row.event),
+        }
+    }
 }
 
 /// What became of one command.

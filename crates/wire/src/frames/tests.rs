@@ -479,11 +479,11 @@ fn frames_are_written_as_the_protocol_shows() {
             format!(r#"{{"type":"pending","temp_id":"m1","conversation_id":"{C}","message_id":"{M}","at":"1970-01-01T00:00:00.000Z"}}"#),
         ),
         (
-            ServerFrame::Delivered { temp_id: &m1, conversation_id, message_id, seq: 12, no: Some(9), at, duplicate: false },
+            ServerFrame::Delivered { temp_id: &m1, conversation_id, message_id, seq: Some(12), no: Some(9), at, duplicate: false },
             format!(r#"{{"type":"delivered","temp_id":"m1","conversation_id":"{C}","message_id":"{M}","seq":12,"no":9,"at":"1970-01-01T00:00:00.000Z"}}"#),
         ),
         (
-            ServerFrame::Delivered { temp_id: &m1, conversation_id, message_id: None, seq: 1, no: None, at, duplicate: true },
+            ServerFrame::Delivered { temp_id: &m1, conversation_id, message_id: None, seq: Some(1), no: None, at, duplicate: true },
             format!(r#"{{"type":"delivered","temp_id":"m1","conversation_id":"{C}","seq":1,"at":"1970-01-01T00:00:00.000Z","duplicate":true}}"#),
         ),
         (

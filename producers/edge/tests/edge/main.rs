@@ -5,6 +5,7 @@
 
 mod acknowledgements;
 mod bad_input;
+mod callers;
 mod closing;
 mod events;
 mod limits;

@@ -194,14 +194,17 @@ pub(crate) fn token(user: &str) -> String {
 }
 
 pub(crate) fn token_of(user: &str, tenant: &str, rate: Option<u32>) -> String {
-    let claims = Claims {
+    auth().issue(&claims(user, tenant, rate)).unwrap()
+}
+
+pub(crate) fn claims(user: &str, tenant: &str, rate: Option<u32>) -> Claims {
+    Claims {
         user: UserId::parse(user).unwrap(),
         tenant: Tenant::parse(tenant).unwrap(),
         // 2100: later than any clock these tests run by.
         expires_at: Timestamp(4_102_444_800_000),
         rate,
-    };
-    auth().issue(&claims).unwrap()
+    }
 }
 
 pub(crate) async fn connect(url: &str, user: &str) -> SocketClient {

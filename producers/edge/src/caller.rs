@@ -1,0 +1,229 @@
+//! Commands and questions without a socket: the same code as a socket's,
+//! answered by values instead of frames.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tidings_domain::{ConversationId, TempId, Tenant, UserId};
+use tidings_service::auth::Claims;
+use tidings_wire::frames::{OutcomeState, Request};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::answer::{Answer, Delivered, Pending, Refusal};
+use crate::commands;
+use crate::limits::{Allowance, Limiter};
+use crate::metrics::Metrics;
+use crate::outcome;
+use crate::peer::{Call, Peer, Reply};
+use crate::questions::{self, Changes, ListPage};
+use crate::shared::Shared;
+
+/// A user who sends commands and asks questions without a socket, made by
+/// [`Edge::caller`](crate::Edge::caller).
+///
+/// The user is in no conversation's audience by this: events go to sockets
+/// only. The callers of one user share their lanes, so a command that follows
+/// the `pending` of another in the same conversation is decided after it.
+#[derive(Clone)]
+pub struct Caller {
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    limiter: Option<Arc<Limiter>>,
+}
+
+impl Caller {
+    pub(crate) fn new(shared: Arc<Shared>, claims: Claims) -> Self {
+        let limits = &shared.config.limits;
+        let per_minute = claims.rate.unwrap_or(limits.messages_per_minute);
+        let limiter = shared.limits.of(&claims.tenant, &claims.user, per_minute);
+        let peer = shared
+            .callers
+            .peer(claims.tenant, claims.user, &shared.metrics);
+        Self {
+            shared,
+            peer,
+            limiter,
+        }
+    }
+
+    /// The tenant of the token.
+    #[must_use]
+    pub fn tenant(&self) -> &Tenant {
+        &self.peer.tenant
+    }
+
+    /// The user of the token.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        &self.peer.user
+    }
+
+    /// How many messages the user may still send right now; none where there
+    /// is no limit.
+    #[must_use]
+    pub fn allowance(&self) -> Option<Allowance> {
+        self.limiter.as_ref().map(|limiter| limiter.allowance())
+    }
+
+    /// Sends a command on its way. `retry` says that it was, or may have been,
+    /// sent before: then it is not decided twice, however long ago that was.
+    ///
+    /// The command goes its way whether or not anybody waits for its answers.
+    #[must_use]
+    pub fn submit(&self, temp_id: TempId, retry: bool, request: Request) -> Submission {
+        let (submission, reply) = self.call();
+        let limiter = self.limiter.as_deref();
+        commands::submit(&self.shared, reply, limiter, temp_id, retry, request);
+        submission
+    }
+
+    fn call(&self) -> (Submission, Reply) {
+        let (tell_pending, pending) = oneshot::channel();
+        let (tell_answer, answer) = oneshot::channel();
+        let call = Call::new(Arc::clone(&self.peer), tell_pending, tell_answer);
+        let submission = Submission {
+            pending: Some(pending),
+            answer,
+        };
+        (submission, Reply::Call(Box::new(call)))
+    }
+
+    /// `sync`: the events of a conversation after `after`, oldest first.
+    ///
+    /// # Errors
+    /// A [`Refusal`], as of every question.
+    pub async fn changes(
+        &self,
+        conversation_id: ConversationId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Changes, Refusal> {
+        let _open = self.start()?;
+        questions::changes(&self.shared, &self.peer, conversation_id, after, limit).await
+    }
+
+    /// `list`: the own conversations, latest activity first.
+    ///
+    /// # Errors
+    /// A [`Refusal`], as of every question.
+    pub async fn list(&self, limit: usize, cursor: Option<&str>) -> Result<ListPage, Refusal> {
+        let _open = self.start()?;
+        questions::list(&self.shared, &self.peer, limit, cursor).await
+    }
+
+    /// `outcome`: what became of commands, in the order asked.
+    ///
+    /// # Errors
+    /// A [`Refusal`], as of every question.
+    pub async fn outcomes(
+        &self,
+        commands: &[(ConversationId, TempId)],
+    ) -> Result<Vec<OutcomeState>, Refusal> {
+        let _open = self.start()?;
+        outcome::states(&self.shared, &self.peer, commands).await
+    }
+
+    fn start(&self) -> Result<crate::peer::OpenQuestion, Refusal> {
+        self.peer.start_question(self.shared.config.calls_in_flight)
+    }
+}
+
+/// A command on its way.
+pub struct Submission {
+    pending: Option<oneshot::Receiver<Pending>>,
+    answer: oneshot::Receiver<Answer>,
+}
+
+/// What was heard of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It is durable, and will be decided.
+    Pending(Pending),
+    /// It has its last answer without having been `pending`: it was refused
+    /// before it was durable, or decided before.
+    Answered(Delivered),
+}
+
+impl Submission {
+    /// Waits until the command is durable, or answered without.
+    ///
+    /// # Errors
+    /// The refusal, if that is its answer.
+    pub async fn pending(&mut self) -> Result<Heard, Refusal> {
+        if let Some(pending) = self.pending.take()
+            && let Ok(pending) = pending.await
+        {
+            return Ok(Heard::Pending(pending));
+        }
+        answered(&mut self.answer).await.map(Heard::Answered)
+    }
+
+    /// Waits for the last answer. There is no time limit: a command that is
+    /// durable is decided as soon as a sequencer is there.
+    ///
+    /// # Errors
+    /// The refusal, if that is its answer.
+    pub async fn decision(mut self) -> Answer {
+        answered(&mut self.answer).await
+    }
+}
+
+async fn answered(answer: &mut oneshot::Receiver<Answer>) -> Answer {
+    // An edge that is being dropped answers nothing more.
+    let gone = |_| Err(tidings_domain::Code::Unavailable.into());
+    answer.await.unwrap_or_else(gone)
+}
+
+/// The peers of all users who call, for as long as anybody holds them.
+#[derive(Default)]
+pub(crate) struct Callers {
+    peers: Mutex<Peers>,
+}
+
+#[derive(Default)]
+struct Peers {
+    by_user: HashMap<(Tenant, UserId), Weak<Peer>>,
+    /// At how many to look for those that nobody holds.
+    sweep_at: usize,
+}
+
+impl Callers {
+    fn peer(&self, tenant: Tenant, user: UserId, metrics: &Arc<Metrics>) -> Arc<Peer> {
+        const LEAST: usize = 1_024;
+        let mut peers = self.peers.lock();
+        if peers.by_user.len() >= peers.sweep_at {
+            peers.by_user.retain(|_, peer| peer.strong_count() > 0);
+            peers.sweep_at = (peers.by_user.len() * 2).max(LEAST);
+        }
+        let who = (tenant, user);
+        if let Some(peer) = peers.by_user.get(&who).and_then(Weak::upgrade) {
+            return peer;
+        }
+        let peer = Peer::new(Uuid::new_v4(), who.clone(), Arc::clone(metrics));
+        let peer = Arc::new(peer);
+        peers.by_user.insert(who, Arc::downgrade(&peer));
+        peer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_of_a_user_share_a_peer_for_as_long_as_one_is_there() {
+        let (callers, metrics) = (Callers::default(), Arc::new(Metrics::new()));
+        let peer = |tenant: &str| {
+            let (tenant, user) = (Tenant::parse(tenant).unwrap(), UserId::parse("u").unwrap());
+            callers.peer(tenant, user, &metrics)
+        };
+        let first = peer("t");
+        assert!(Arc::ptr_eq(&first, &peer("t")));
+        assert!(!Arc::ptr_eq(&first, &peer("x")));
+        let id = first.id;
+        drop(first);
+        assert_ne!(peer("t").id, id);
+    }
+}
