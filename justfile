@@ -28,7 +28,7 @@ deny:
 dev *args:
     cargo run --release --bin tidings -- dev {{args}}
 
-# A local cluster: Kafka, a registry, a MongoDB-protocol server and our binaries.
+# A local cluster: the servers of `scripts/servers` and our binaries.
 cluster command="up":
     cargo build --release --locked
     scripts/cluster {{command}}
