@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tidings_domain::{Change, Code, ConversationId, Event, EventRow, TempId, Timestamp};
+use tidings_domain::{Change, Code, ConversationId, Event, EventRow, Timestamp};
 use tidings_views::history::ListedConversation;
-use tidings_wire::frames::{ChangeItem, ListItem, OutcomeItem, ServerFrame};
+use tidings_wire::frames::{ChangeItem, ListItem, OutcomeItem, Question, ServerFrame};
 use uuid::Uuid;
 
 use crate::answer::Refusal;
@@ -18,21 +18,6 @@ use crate::view::Unavailable;
 /// `changes` stops short of its limit at about this many bytes of events, so
 /// that no answer fills an outbox; `more` then says that it did.
 const MAX_CHANGES_BYTES: usize = 512 * 1024;
-
-/// A question, to be answered once.
-#[derive(Debug)]
-pub(crate) enum Question {
-    Sync {
-        conversation_id: ConversationId,
-        after: u64,
-        limit: usize,
-    },
-    List {
-        limit: usize,
-        cursor: Option<String>,
-    },
-    Outcome(Vec<(ConversationId, TempId)>),
-}
 
 /// What happened in a conversation since an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +113,9 @@ async fn frame(
                 outcomes: outcomes.collect(),
             };
             frame.to_json()
+        }
+        Question::History { .. } | Question::Members { .. } | Question::Search => {
+            return Err(Code::Unsupported.into());
         }
     })
 }
@@ -257,7 +245,7 @@ fn parse_cursor(cursor: &str) -> Option<(Timestamp, ConversationId)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_domain::{Tenant, UserId};
+    use tidings_domain::{TempId, Tenant, UserId};
 
     fn row(seq: u64, title_bytes: usize) -> EventRow {
         EventRow {

@@ -17,7 +17,7 @@ use crate::commands;
 use crate::load;
 use crate::outbox::Outbox;
 use crate::peer::Reply;
-use crate::questions::{self, Question};
+use crate::questions;
 use crate::shared::Shared;
 use crate::socket::Socket;
 
@@ -215,9 +215,6 @@ fn read_failed(error: axum::Error) -> Ended {
 }
 
 fn frame(shared: &Arc<Shared>, socket: &Arc<Socket>, text: &str) -> Result<(), Ended> {
-    let unsupported = |id: Option<&str>| {
-        socket.error(id, Code::Unsupported, Code::Unsupported.sentence());
-    };
     match ClientFrame::parse(text) {
         Ok(ClientFrame::Command {
             temp_id,
@@ -227,33 +224,10 @@ fn frame(shared: &Arc<Shared>, socket: &Arc<Socket>, text: &str) -> Result<(), E
             let (reply, limiter) = (Reply::Socket(Arc::clone(socket)), socket.limiter.as_deref());
             commands::submit(shared, reply, limiter, temp_id, retry, request);
         }
-        Ok(ClientFrame::Sync {
-            id,
-            conversation_id,
-            after,
-            limit,
-        }) => {
-            questions::ask(
-                shared,
-                socket,
-                id,
-                Question::Sync {
-                    conversation_id,
-                    after,
-                    limit,
-                },
-            );
+        Ok(ClientFrame::Question { id, question }) => questions::ask(shared, socket, id, question),
+        Ok(ClientFrame::Typing) => {
+            socket.error(None, Code::Unsupported, Code::Unsupported.sentence());
         }
-        Ok(ClientFrame::List { id, limit, cursor }) => {
-            questions::ask(shared, socket, id, Question::List { limit, cursor });
-        }
-        Ok(ClientFrame::Outcome { id, commands }) => {
-            questions::ask(shared, socket, id, Question::Outcome(commands));
-        }
-        Ok(
-            ClientFrame::History { id } | ClientFrame::Members { id } | ClientFrame::Search { id },
-        ) => unsupported(Some(&id)),
-        Ok(ClientFrame::Typing) => unsupported(None),
         Ok(ClientFrame::Ping) => socket.send(ServerFrame::Pong.to_json()),
         Ok(ClientFrame::Pong) => {}
         Ok(ClientFrame::Hello { .. }) => {

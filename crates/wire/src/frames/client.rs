@@ -1,23 +1,11 @@
 use tidings_domain::{
-    Code, Content, ConversationId, DeleteScope, InputError, Kind, MessageId, ReactionOp, TempId,
-    Update, UserId,
+    Content, ConversationId, DeleteScope, InputError, Kind, MessageId, ReactionOp, TempId, Update,
+    UserId,
 };
 
-use super::fields::{self, Fields};
+use super::fields::Fields;
+use super::question::{self, Question};
 use super::request;
-
-/// The most events a `sync` may ask for.
-pub const MAX_SYNC: usize = 1_000;
-/// The most conversations a `list` may ask for.
-pub const MAX_LIST: usize = 100;
-/// The most `temp_id`s an `outcome` may ask for.
-pub const MAX_OUTCOMES: usize = 100;
-const DEFAULT_SYNC: usize = 500;
-const DEFAULT_LIST: usize = 50;
-/// No conversation gets this far; stores keep a seq as a signed number.
-const MAX_SEQ: u64 = i64::MAX as u64 - 1;
-/// The longest `id` a client may give a question, in bytes.
-const MAX_QUESTION_ID: usize = 256;
 
 /// A frame from a client, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,47 +28,12 @@ pub enum ClientFrame {
         /// What it asks.
         request: Request,
     },
-    /// Asks for events of a conversation.
-    Sync {
-        /// The question's id.
+    /// Asks something.
+    Question {
+        /// The client's own id of it.
         id: String,
-        /// Of which conversation.
-        conversation_id: ConversationId,
-        /// The last event the client has; 0: none.
-        after: u64,
-        /// How many at most: 1 to [`MAX_SYNC`].
-        limit: usize,
-    },
-    /// Asks for the own conversations.
-    List {
-        /// The question's id.
-        id: String,
-        /// How many at most: 1 to [`MAX_LIST`].
-        limit: usize,
-        /// Where the page before ended, as that page's `next_cursor` said.
-        cursor: Option<String>,
-    },
-    /// Asks what became of commands.
-    Outcome {
-        /// The question's id.
-        id: String,
-        /// Which commands: at most [`MAX_OUTCOMES`].
-        commands: Vec<(ConversationId, TempId)>,
-    },
-    /// Asks for a page of messages. Only its id is read: it is not served yet.
-    History {
-        /// The question's id.
-        id: String,
-    },
-    /// Asks for members. Only its id is read: it is not served yet.
-    Members {
-        /// The question's id.
-        id: String,
-    },
-    /// Searches. Only its id is read: it is not served yet.
-    Search {
-        /// The question's id.
-        id: String,
+        /// What.
+        question: Question,
     },
     /// Says that the user is typing. It is not served yet.
     Typing,
@@ -213,7 +166,7 @@ impl ClientFrame {
     pub fn parse(text: &str) -> Result<Self, FrameError> {
         let fields = Fields::parse(text).ok_or(FrameError::Malformed)?;
         let other = |error| FrameError::Other {
-            id: question_id(&fields).ok(),
+            id: question::id(&fields).ok(),
             error,
         };
         let kind = fields.required_text("type").map_err(other)?;
@@ -228,12 +181,15 @@ impl ClientFrame {
             "create" | "send" | "edit" | "delete" | "react" | "forward" | "read" | "update" => {
                 Self::parse_command(&kind, &fields)
             }
-            "sync" | "list" | "outcome" | "history" | "members" | "search" => {
-                Self::parse_question(&kind, &fields).map_err(other)
+            kind => {
+                let Some(question) = question::parse(kind, &fields) else {
+                    let id = question::id(&fields).ok();
+                    return Ok(Self::Unknown { id });
+                };
+                let id = question::id(&fields).map_err(other)?;
+                let question = question.map_err(other)?;
+                Ok(Self::Question { id, question })
             }
-            _ => Ok(Self::Unknown {
-                id: question_id(&fields).ok(),
-            }),
         }
     }
 
@@ -254,57 +210,4 @@ impl ClientFrame {
             Err(error) => Err(FrameError::Command { temp_id, error }),
         }
     }
-
-    fn parse_question(kind: &str, fields: &Fields<'_>) -> Result<Self, InputError> {
-        let id = question_id(fields)?;
-        Ok(match kind {
-            "sync" => Self::Sync {
-                id,
-                conversation_id: fields.conversation_id()?,
-                after: fields.count("after")?.unwrap_or(0).min(MAX_SEQ),
-                limit: fields.limit("limit", DEFAULT_SYNC, MAX_SYNC)?,
-            },
-            "list" => Self::List {
-                id,
-                limit: fields.limit("limit", DEFAULT_LIST, MAX_LIST)?,
-                cursor: fields.text("cursor")?.map(Into::into),
-            },
-            "outcome" => Self::Outcome {
-                id,
-                commands: outcome_commands(fields)?,
-            },
-            "history" => Self::History { id },
-            "members" => Self::Members { id },
-            _ => Self::Search { id },
-        })
-    }
-}
-
-fn question_id(fields: &Fields<'_>) -> Result<String, InputError> {
-    let id = fields.required_text("id")?;
-    if id.is_empty() || id.len() > MAX_QUESTION_ID {
-        return Err(InputError::invalid(
-            "id",
-            format!("must be 1 to {MAX_QUESTION_ID} bytes"),
-        ));
-    }
-    Ok(id.into_owned())
-}
-
-fn outcome_commands(fields: &Fields<'_>) -> Result<Vec<(ConversationId, TempId)>, InputError> {
-    const FIELD: &str = "temp_ids";
-    let items = fields::list(FIELD, fields.required(FIELD)?)?;
-    if items.len() > MAX_OUTCOMES {
-        let message = format!("holds {}, at most {MAX_OUTCOMES}", items.len());
-        return Err(InputError::new(Code::TooMany, FIELD, message));
-    }
-    items
-        .into_iter()
-        .map(|raw| {
-            let item = Fields::nested(FIELD, raw)?;
-            // A forward's commands are asked for by their own `f1/1`.
-            let temp_id = TempId::parse_stored(&item.required_text("temp_id")?)?;
-            Ok((item.conversation_id()?, temp_id))
-        })
-        .collect()
 }

@@ -9,15 +9,17 @@ mod client;
 mod event;
 mod fields;
 mod page;
+mod question;
 mod request;
 mod server;
 
 #[cfg(test)]
 mod tests;
 
-pub use client::{ClientFrame, FrameError, MAX_LIST, MAX_OUTCOMES, MAX_SYNC, Request};
+pub use client::{ClientFrame, FrameError, Request};
 pub use event::EventJson;
 pub use page::{ListItem, PageMessage};
+pub use question::{MAX_HISTORY, MAX_LIST, MAX_MEMBERS, MAX_OUTCOMES, MAX_SYNC, Question};
 pub use server::{ChangeItem, OutcomeItem, OutcomeState, ServerFrame, UNKNOWN_TYPE};
 
 use std::fmt::Display;

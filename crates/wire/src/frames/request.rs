@@ -7,6 +7,7 @@ use tidings_domain::{
 
 use super::client::Request;
 use super::fields::{self, Fields};
+use super::question::MAX_SEQ;
 use crate::parse_time;
 
 /// The most messages one `forward` may name.
@@ -61,7 +62,8 @@ pub(super) fn parse(kind: &str, fields: &Fields<'_>) -> Result<Request, InputErr
             conversation_id,
             up_to: fields
                 .count("up_to")?
-                .ok_or_else(|| InputError::invalid("up_to", "is missing"))?,
+                .ok_or_else(|| InputError::invalid("up_to", "is missing"))?
+                .min(MAX_SEQ),
         },
         _ => Request::Update {
             conversation_id,

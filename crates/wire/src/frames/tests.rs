@@ -143,6 +143,7 @@ fn the_protocols_own_commands_are_read() {
 #[test]
 fn the_protocols_own_questions_are_read() {
     let id = || "q1".to_owned();
+    let asked = |question| ClientFrame::Question { id: id(), question };
     let conversation_id = conversation();
     let table = [
         (
@@ -154,49 +155,72 @@ fn the_protocols_own_questions_are_read() {
         (r#"{"type":"ping"}"#, ClientFrame::Ping),
         (
             r#"{"type":"sync","id":"q1","conversation_id":"<C>","after":8,"limit":500}"#,
-            ClientFrame::Sync {
-                id: id(),
+            asked(Question::Sync {
                 conversation_id,
                 after: 8,
                 limit: 500,
-            },
+            }),
         ),
         (
             r#"{"type":"sync","id":"q1","conversation_id":"<C>","limit":100000}"#,
-            ClientFrame::Sync {
-                id: id(),
+            asked(Question::Sync {
                 conversation_id,
                 after: 0,
                 limit: MAX_SYNC,
-            },
+            }),
         ),
         (
             r#"{"type":"sync","id":"q1","conversation_id":"<C>","after":18446744073709551615}"#,
-            ClientFrame::Sync {
-                id: id(),
+            asked(Question::Sync {
                 conversation_id,
                 after: i64::MAX as u64 - 1,
                 limit: 500,
-            },
+            }),
         ),
         (
             r#"{"type":"list","id":"q1","limit":-3,"cursor":null}"#,
-            ClientFrame::List {
-                id: id(),
+            asked(Question::List {
                 limit: 1,
                 cursor: None,
-            },
+            }),
         ),
         (
             r#"{"type":"outcome","id":"q1","temp_ids":[{"conversation_id":"<C>","temp_id":"f1/1"}]}"#,
-            ClientFrame::Outcome {
-                id: id(),
-                commands: vec![(conversation_id, temp_id("f1/1"))],
-            },
+            asked(Question::Outcome(vec![(conversation_id, temp_id("f1/1"))])),
         ),
         (
-            r#"{"type":"history","id":"q1","conversation_id":"<C>","before":120,"thread":null,"limit":50}"#,
-            ClientFrame::History { id: id() },
+            r#"{"type":"history","id":"q1","conversation_id":"<C>","before":120,"thread":null}"#,
+            asked(Question::History {
+                conversation_id,
+                before: Some(120),
+                thread: None,
+                limit: 50,
+            }),
+        ),
+        (
+            r#"{"type":"history","id":"q1","conversation_id":"<C>","thread":"<M>","limit":1000}"#,
+            asked(Question::History {
+                conversation_id,
+                before: None,
+                thread: Some(message()),
+                limit: MAX_HISTORY,
+            }),
+        ),
+        (
+            r#"{"type":"members","id":"q1","conversation_id":"<C>","limit":7,"cursor":"x"}"#,
+            asked(Question::Members {
+                conversation_id,
+                limit: 7,
+                cursor: Some("x".into()),
+            }),
+        ),
+        (
+            r#"{"type":"members","id":"q1","conversation_id":"<C>"}"#,
+            asked(Question::Members {
+                conversation_id,
+                limit: MAX_MEMBERS,
+                cursor: None,
+            }),
         ),
         (
             r#"{"type":"typing","conversation_id":"<C>","on":true}"#,
@@ -386,6 +410,18 @@ fn other_bad_frames_name_their_field_and_question() {
         ),
         (
             r#"{"type":"sync","id":"q1"}"#.into(),
+            Some("q1"),
+            "conversation_id",
+            Code::Invalid,
+        ),
+        (
+            r#"{"type":"history","id":"q1","conversation_id":"<C>","thread":"x"}"#.into(),
+            Some("q1"),
+            "thread",
+            Code::Invalid,
+        ),
+        (
+            r#"{"type":"members","id":"q1","conversation_id":"x"}"#.into(),
             Some("q1"),
             "conversation_id",
             Code::Invalid,
