@@ -1,0 +1,1 @@
+//! Both exchanges, by the one suite.
