@@ -46,7 +46,11 @@ struct Place {
 impl Board {
     /// Tells the edges where the tenant has users, but `except`.
     fn tell(&self, tenant: &Tenant, except: Option<EdgeId>, signal: &Signal) {
-        let users = self.tenants.get(tenant).into_iter().flat_map(|u| u.values());
+        let users = self
+            .tenants
+            .get(tenant)
+            .into_iter()
+            .flat_map(|u| u.values());
         let edges: HashSet<EdgeId> = users.flat_map(|user| user.edges.iter().copied()).collect();
         for edge in edges.into_iter().filter(|edge| Some(*edge) != except) {
             if let Some(sender) = self.edges.get(&edge)
@@ -85,7 +89,8 @@ impl Board {
     fn leave_all(&mut self, edge: EdgeId) {
         let of_edge = |(tenant, users): (&Tenant, &HashMap<UserId, User>)| {
             let here = users.iter().filter(|(_, user)| user.edges.contains(&edge));
-            here.map(|(id, _)| (tenant.clone(), id.clone())).collect::<Vec<_>>()
+            here.map(|(id, _)| (tenant.clone(), id.clone()))
+                .collect::<Vec<_>>()
         };
         let left: Vec<_> = self.tenants.iter().flat_map(of_edge).collect();
         for (tenant, user) in left {
@@ -142,5 +147,20 @@ impl Drop for Place {
         let mut board = self.board.lock();
         board.edges.remove(&self.id);
         board.leave_all(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::InProcess;
+    use crate::conformance;
+
+    #[tokio::test]
+    async fn passes_the_suite() {
+        conformance::passes_typing_on(&InProcess::default()).await;
+        conformance::knows_the_first_and_the_last(&InProcess::default()).await;
+        conformance::keeps_tenants_apart(&InProcess::default()).await;
+        conformance::misses_the_dead(&InProcess::default()).await;
+        conformance::signs_off(&InProcess::default()).await;
     }
 }

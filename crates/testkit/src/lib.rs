@@ -8,10 +8,12 @@
 //! * [`SocketClient`]: a small client of the socket protocol;
 //! * [`eventually`], [`eventually_async`]: wait for a condition, with a deadline.
 
+mod redis;
 mod servers;
 mod socket;
 mod waiting;
 
+pub use redis::OwnRedis;
 pub use servers::{
     Servers, brokers, elasticsearch_url, fresh_database, fresh_name, fresh_prefix, mongodb_uri,
     redis_url, registry_url, search_url, servers,

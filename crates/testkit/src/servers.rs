@@ -1,6 +1,6 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{self, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::{env, thread};
 
@@ -174,45 +174,66 @@ fn from_environment_or_started(
 
 /// Starts a server that ends with this process; returns its port.
 fn start(kind: &str) -> Result<String> {
-    let script = script();
-    let folder = own_folder()?.join(kind);
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-
-    let fetched = Command::new(&script)
+    let folder = folder_of(kind)?;
+    let fetched = Command::new(script())
         .args(["fetch", kind])
         .status()
         .context("scripts/servers")?;
     if !fetched.success() {
         bail!("scripts/servers fetch failed");
     }
-    let asked = Command::new(&script).arg("port").output()?;
-    let port = String::from_utf8(asked.stdout)?.trim().to_owned();
+    let port = free_port()?;
     let log_path = folder.with_extension("log");
     let log = File::create(&log_path)?;
     // Never waited for: `--parent` ends it when this process is gone, and until
     // then it is needed.
-    let server = Command::new(&script)
-        .args(["run", kind, "--port", &port, "--data"])
-        .arg(&folder)
+    let server = run(kind, &port, &folder, log.try_clone()?.into(), log.into())?;
+    wait_until_ready(kind, &port, &server)
+        .with_context(|| format!("see {}", log_path.display()))?;
+    Ok(port)
+}
+
+/// A folder for a server's data.
+pub(crate) fn folder_of(name: &str) -> Result<PathBuf> {
+    let folder = own_folder()?.join(name);
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> Result<String> {
+    let asked = Command::new(script()).arg("port").output()?;
+    Ok(String::from_utf8(asked.stdout)?.trim().to_owned())
+}
+
+/// Runs a server that ends with this process at the latest.
+pub(crate) fn run(
+    kind: &str,
+    port: &str,
+    folder: &Path,
+    stdout: Stdio,
+    stderr: Stdio,
+) -> Result<Child> {
+    Command::new(script())
+        .args(["run", kind, "--port", port, "--data"])
+        .arg(folder)
         .args(["--parent", &process::id().to_string()])
         .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()?;
-    let ready = Command::new(&script)
-        .args([
-            "wait",
-            kind,
-            "--port",
-            &port,
-            "--pid",
-            &server.id().to_string(),
-        ])
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn()
+        .context("scripts/servers")
+}
+
+pub(crate) fn wait_until_ready(kind: &str, port: &str, server: &Child) -> Result<()> {
+    let pid = server.id().to_string();
+    let ready = Command::new(script())
+        .args(["wait", kind, "--port", port, "--pid", &pid])
         .status()?;
     if !ready.success() {
-        bail!("{kind} did not come up; see {}", log_path.display());
+        bail!("{kind} did not come up");
     }
-    Ok(port)
+    Ok(())
 }
 
 fn script() -> PathBuf {

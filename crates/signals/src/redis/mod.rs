@@ -11,6 +11,8 @@ mod names;
 mod outage;
 mod place;
 mod register;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

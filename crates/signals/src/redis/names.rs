@@ -50,7 +50,10 @@ mod tests {
     fn a_channel_names_its_tenant() {
         let (names, tenant) = (Names::new("t."), Tenant::parse("a:b").unwrap());
         assert_eq!(names.channel(&tenant), "tidings:t.signals:{a:b}");
-        assert_eq!(names.tenant_of(&names.channel(&tenant)), Some(tenant.clone()));
+        assert_eq!(
+            names.tenant_of(&names.channel(&tenant)),
+            Some(tenant.clone())
+        );
         assert_eq!(names.tenant_of(&names.users(&tenant)), None);
         assert_eq!(Names::new("").tenant_of("tidings:t.signals:{a}"), None);
     }

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +20,8 @@ use crate::{EdgeId, HEARD, Heard, Orphan, Presence, Signal, Signals, Typing};
 
 /// How much typing may wait to be published.
 const TYPING: usize = 1_024;
+/// How many are remembered who left while Redis was down.
+const LEFT: usize = 10_000;
 /// How long an edge that ends may take to say so.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -35,6 +38,10 @@ struct Inner {
     listening: Listening,
     /// The users whose sockets are on this edge.
     here: Mutex<HashMap<Tenant, HashMap<UserId, Arc<[ConversationId]>>>>,
+    /// Whether somebody came or left of whom Redis does not know.
+    unsaid: AtomicBool,
+    /// Those who left while Redis was down.
+    left: Mutex<HashMap<(Tenant, UserId), Arc<[ConversationId]>>>,
     heard: mpsc::Sender<Signal>,
 }
 
@@ -52,6 +59,8 @@ impl Place {
             outage: Arc::clone(&outage),
             listening: listening.clone(),
             here: Mutex::default(),
+            unsaid: AtomicBool::new(false),
+            left: Mutex::default(),
             heard: sender.clone(),
         });
         let listener = Listener {
@@ -142,19 +151,49 @@ impl Inner {
     async fn beat(self: Arc<Self>, timing: RedisTiming) {
         let mut backoff = Backoff::new(timing.heartbeat / 8, timing.heartbeat);
         loop {
-            let wait = if self.outage.is_up() {
+            let is_up = self.outage.is_up();
+            let wait = if is_up {
                 backoff.reset();
                 timing.heartbeat
             } else {
                 backoff.next_wait()
             };
+            // A beat after the first that worked, when the others listen again.
+            let catch_up = is_up && self.unsaid.load(Ordering::Acquire);
             tokio::time::sleep(wait).await;
+            let mut works = true;
             for tenant in self.tenants() {
-                if self.note(self.beat_for(&tenant).await).is_none() {
-                    break;
+                works = works && self.note(self.beat_for(&tenant).await).is_some();
+            }
+            if catch_up && works {
+                self.unsaid.store(false, Ordering::Release);
+                if self.note(self.catch_up().await).is_none() {
+                    self.unsaid.store(true, Ordering::Release);
                 }
             }
         }
+    }
+
+    /// After an outage: says who is here and who left, to all who could not
+    /// hear it.
+    async fn catch_up(&self) -> Result<(), Failed> {
+        for tenant in self.tenants() {
+            self.join_again(&tenant).await?;
+        }
+        let left: Vec<_> = self.left.lock().drain().collect();
+        for ((tenant, user), conversations) in left {
+            let is_back = self.is_here(&tenant, &user);
+            if !is_back {
+                self.register.leave(&tenant, &user, &conversations).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_here(&self, tenant: &Tenant, user: &UserId) -> bool {
+        let here = self.here.lock();
+        here.get(tenant)
+            .is_some_and(|users| users.contains_key(user))
     }
 
     async fn beat_for(&self, tenant: &Tenant) -> Result<(), Failed> {
@@ -169,13 +208,13 @@ impl Inner {
         Ok(())
     }
 
+    /// Registers all users of a tenant anew, and says that they are online.
     async fn join_again(&self, tenant: &Tenant) -> Result<(), Failed> {
         let users = self.users(tenant);
         self.register.join_all(tenant, &users).await?;
         // Those who left meanwhile found nothing to leave.
         for (user, conversations) in users {
-            let here = self.here.lock().get(tenant).is_some_and(|u| u.contains_key(&user));
-            if !here {
+            if !self.is_here(tenant, &user) {
                 self.register.leave(tenant, &user, &conversations).await?;
             }
         }
@@ -243,7 +282,10 @@ impl Signals for Place {
                     inner.note(inner.join_again(tenant).await);
                 }
             }
-            None => inner.hear_presence(tenant, user, true, conversations),
+            None => {
+                inner.unsaid.store(true, Ordering::Release);
+                inner.hear_presence(tenant, user, true, conversations);
+            }
         }
     }
 
@@ -270,7 +312,15 @@ impl Signals for Place {
                     inner.hear_presence(tenant, user, false, conversations);
                 }
             }
-            None => inner.hear_presence(tenant, user, false, conversations),
+            None => {
+                let mut left = inner.left.lock();
+                if left.len() < LEFT {
+                    left.insert((tenant.clone(), user.clone()), Arc::clone(&conversations));
+                }
+                drop(left);
+                inner.unsaid.store(true, Ordering::Release);
+                inner.hear_presence(tenant, user, false, conversations);
+            }
         }
         if is_last_here {
             inner.listening.forget(tenant);
@@ -283,7 +333,9 @@ impl Signals for Place {
     async fn bury(&self, orphan: &Orphan, conversations: Arc<[ConversationId]>) {
         let inner = &self.inner;
         let (tenant, user) = (&orphan.tenant, &orphan.user_id);
-        let buried = inner.register.bury(tenant, user, orphan.edge, &conversations);
+        let buried = inner
+            .register
+            .bury(tenant, user, orphan.edge, &conversations);
         if inner.note(buried.await) == Some(true) && !inner.listening.is_on(tenant) {
             inner.hear_presence(tenant, user, false, conversations);
         }

@@ -27,7 +27,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 ";
 
 /// Keys: users, edges. Arguments: edge, user, channel, message, how long keys
-/// live. Answers whether the edge was known.
+/// live, whether to say so in any case. Answers whether the edge was known, and
+/// whether the user was nowhere.
 const JOIN: &str = "
 local known = redis.call('ZSCORE', KEYS[2], ARGV[1])
 redis.call('ZADD', KEYS[2], now, ARGV[1])
@@ -37,7 +38,7 @@ if not string.find(edges, ARGV[1], 1, true) then
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
-if edges == '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
+if edges == '' or ARGV[6] == '1' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return {known and 1 or 0, edges == '' and 1 or 0}
 ";
 
@@ -176,6 +177,7 @@ impl Register {
             .arg(self.names.channel(tenant))
             .arg(message)
             .arg(self.keep())
+            .arg(0)
             .invoke_async(&mut connection)
             .await?;
         Ok(Joined {
@@ -184,7 +186,7 @@ impl Register {
         })
     }
 
-    /// Registers many, some at a time.
+    /// Registers many, some at a time, and says of all that they are online.
     pub(super) async fn join_all(&self, tenant: &Tenant, users: &Users) -> Result<(), Failed> {
         let keys = self.keys(tenant);
         for chunk in users.chunks(CHUNK) {
@@ -197,7 +199,8 @@ impl Register {
                     .arg(user.as_str())
                     .arg(self.names.channel(tenant))
                     .arg(message)
-                    .arg(self.keep());
+                    .arg(self.keep())
+                    .arg(1);
                 pipe.invoke_script(&call).ignore();
             }
             let () = pipe.query_async(&mut self.connection().await?).await?;

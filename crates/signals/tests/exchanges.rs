@@ -1,1 +1,0 @@
-//! Both exchanges, by the one suite.

@@ -1,0 +1,86 @@
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::servers::{folder_of, free_port, run, wait_until_ready};
+
+/// A Redis of a test's own, to be stopped, killed and started again.
+pub struct OwnRedis {
+    port: String,
+    server: Child,
+}
+
+impl OwnRedis {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// Where it does not come up.
+    pub fn start() -> Result<Self> {
+        let port = free_port()?;
+        let server = start_on(&port)?;
+        Ok(Self { port, server })
+    }
+
+    /// Where it is, also while it is down.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Stops it from answering; connections stay.
+    ///
+    /// # Errors
+    /// Where it is not running.
+    pub fn pause(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets it answer again.
+    ///
+    /// # Errors
+    /// Where it is not running.
+    pub fn resume(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    /// Ends it at once; what it held is lost.
+    ///
+    /// # Errors
+    /// Where it cannot be ended.
+    pub fn kill(&mut self) -> Result<()> {
+        self.server.kill().context("redis-server")?;
+        self.server.wait().context("redis-server")?;
+        Ok(())
+    }
+
+    /// Starts it again, empty, where it was.
+    ///
+    /// # Errors
+    /// Where it does not come up.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.server = start_on(&self.port)?;
+        Ok(())
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let pid = self.server.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status()?;
+        ensure!(sent.success(), "kill {signal} {pid} failed");
+        Ok(())
+    }
+}
+
+impl Drop for OwnRedis {
+    fn drop(&mut self) {
+        // One that is killed already is as good.
+        self.server.kill().ok();
+        self.server.wait().ok();
+    }
+}
+
+fn start_on(port: &str) -> Result<Child> {
+    let folder = folder_of(&format!("redis-{port}"))?;
+    let server = run("redis", port, &folder, Stdio::null(), Stdio::null())?;
+    wait_until_ready("redis", port, &server)?;
+    Ok(server)
+}
