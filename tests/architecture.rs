@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Which of our crates each of our crates may depend on, tests apart.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("tidings-domain", &[]),
     ("tidings-wire", &["tidings-domain"]),
     ("tidings-sqlite", &[]),
@@ -18,6 +18,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
         &["tidings-domain", "tidings-wire", "tidings-sqlite"],
     ),
     ("tidings-service", &["tidings-domain"]),
+    ("tidings-signals", &["tidings-domain", "tidings-service"]),
     (
         "tidings-edge",
         &[
@@ -26,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "tidings-log",
             "tidings-views",
             "tidings-service",
+            "tidings-signals",
         ],
     ),
     (
@@ -67,6 +69,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "tidings-log",
             "tidings-views",
             "tidings-service",
+            "tidings-signals",
             "tidings-edge",
             "tidings-sequencer",
             "tidings-history",
