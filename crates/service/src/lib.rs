@@ -1,5 +1,5 @@
 //! What every tidings service needs and none should write twice: arguments,
-//! logs and metrics, health, HTTP, start and stop, and tokens.
+//! logs, metrics and traces, health, HTTP, start and stop, and tokens.
 
 pub mod auth;
 pub mod config;
@@ -7,3 +7,4 @@ pub mod health;
 pub mod http;
 pub mod lifecycle;
 pub mod telemetry;
+pub mod traces;

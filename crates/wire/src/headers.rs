@@ -101,6 +101,12 @@ impl Headers {
         self.0.push((name.into(), value.into()));
     }
 
+    /// Puts this value in the place of every other of that name.
+    pub fn set(&mut self, name: &'static str, value: impl Into<Bytes>) {
+        self.0.retain(|(known, _)| known.as_str() != name);
+        self.push(name, value);
+    }
+
     /// Adds a header read from a log, whatever its name.
     pub fn push_read(&mut self, name: &str, value: Bytes) {
         let known = names::KNOWN.into_iter().find(|known| *known == name);
@@ -224,6 +230,30 @@ impl TraceParent {
             parent_id,
             sampled,
         })
+    }
+
+    /// The trace.
+    #[must_use]
+    pub fn trace_id(self) -> u128 {
+        self.trace_id
+    }
+
+    /// The span that the reader's own is a child of.
+    #[must_use]
+    pub fn parent_id(self) -> u64 {
+        self.parent_id
+    }
+
+    /// Whether the trace is one that is recorded.
+    #[must_use]
+    pub fn is_sampled(self) -> bool {
+        self.sampled
+    }
+
+    /// The trace a record belongs to, if it is one that is recorded.
+    #[must_use]
+    pub fn sampled_in(headers: &Headers) -> Option<Self> {
+        Self::parse(headers.text(names::TRACEPARENT)?).filter(|trace| trace.sampled)
     }
 
     /// Reads a header of version 00.
