@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tidings_log::kafka::KafkaConfig;
 use tidings_service::config::{KafkaArgs, LogArgs, PrintConfigArgs, RegistryArgs, parse_listen};
+use tidings_service::traces::TraceArgs;
 use tidings_wire::RegistryConfig;
 
 use crate::SequencerOptions;
@@ -46,6 +47,9 @@ pub struct SequencerArgs {
     /// How it logs.
     #[command(flatten)]
     pub log: LogArgs,
+    /// What it traces.
+    #[command(flatten)]
+    pub traces: TraceArgs,
     /// Whether to print all this and stop.
     #[command(flatten)]
     pub print: PrintConfigArgs,

@@ -11,7 +11,7 @@ use tidings_log::Log;
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerArgs};
 use tidings_service::health::Health;
 use tidings_service::lifecycle::shutdown_signal;
-use tidings_service::{http, telemetry};
+use tidings_service::{http, telemetry, traces};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main(worker_threads = 2)]
@@ -22,6 +22,7 @@ async fn main() -> Result<()> {
     }
     let metrics = telemetry::init(args.log.log_format, &args.log.log_filter)?;
     tracing::info!(config = ?args, "starting");
+    let _exporter = traces::start(&args.traces)?;
     let stop = shutdown_signal().context("cannot catch signals")?;
     let health = Health::new(metrics);
     let ready = health.condition("partitions");

@@ -22,6 +22,18 @@ impl From<&Outcome> for Decided {
     }
 }
 
+impl Decided {
+    /// The outcome, as metrics and traces call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected(_) => "rejected",
+            Self::Duplicate => "duplicate",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 /// The metrics, looked up once.
 pub(crate) struct Metrics {
     accepted: Counter,

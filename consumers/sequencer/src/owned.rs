@@ -1,11 +1,13 @@
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidings_domain::{Command, Ownership, Partition, ReaderRule, Timestamp};
 use tidings_log::{LogError, read_range};
 use tidings_service::lifecycle::Backoff;
+use tidings_service::traces::{self, Operation, Span, Work};
 use tidings_wire::{
-    Codec, DecodeError, Delivered, Input, Record, Stored, Topic, delivered_header, partition_of,
+    Codec, DecodeError, Delivered, Input, Record, Stored, Topic, TraceParent, delivered_header,
+    names, partition_of,
 };
 
 use crate::checkpoint::{Checkpointer, Verified};
@@ -51,6 +53,8 @@ struct InFlight {
     /// When the edge took the command, if it could be read.
     asked: Option<Timestamp>,
     decided: Decided,
+    /// Ends when it is durable.
+    _span: Option<Span>,
 }
 
 /// Whether commands are taken. Where they are not, the log is told to stop
@@ -191,19 +195,42 @@ impl Owned {
         stored: &Stored,
         command: &Command,
     ) -> Result<(), Stop> {
+        let span = self.span(stored);
         let now = self.tick_time(context);
         let decision = self.state.decide(command, now);
         self.state.apply(&decision);
         let digest = self.state.digest();
-        let record = context
+        let mut record = context
             .codec
             .encode_decision(&decision, stored, self.by, digest)?;
         let decided = Decided::from(&decision.outcome);
-        self.append(context, stored, record, Some(command.at), decided);
+        if let Some(span) = &span {
+            span.note("tidings.outcome", decided.name());
+            // What the views do with the decision comes of this.
+            if let Some(trace) = TraceParent::sampled(span.ids()) {
+                record.headers.set(names::TRACEPARENT, trace.to_string());
+            }
+        }
+        self.append(context, stored, record, Some(command.at), decided, span);
         if self.in_flight.len() >= context.options.max_in_flight {
             self.pause(context, Intake::Full)?;
         }
         Ok(())
+    }
+
+    /// Goes on with the command's trace, if it is one that is recorded.
+    fn span(&self, stored: &Stored) -> Option<Span> {
+        let work = Work {
+            part: CONSUMER,
+            operation: Operation::Process,
+            topic: stored.topic.name(),
+            partition: self.partition,
+            since: Instant::now(),
+        };
+        let parent = || TraceParent::sampled_in(&stored.record.headers).map(TraceParent::ids);
+        let span = traces::follow(parent, &work)?;
+        span.offset(stored.offset);
+        Some(span)
     }
 
     fn tick_time(&mut self, context: &Context) -> Timestamp {
@@ -218,6 +245,7 @@ impl Owned {
         record: Record,
         asked: Option<Timestamp>,
         decided: Decided,
+        span: Option<Span>,
     ) {
         let input = Input {
             topic: stored.topic,
@@ -230,6 +258,7 @@ impl Owned {
             input,
             asked,
             decided,
+            _span: span,
         });
     }
 
@@ -266,7 +295,7 @@ impl Owned {
         let record = context
             .codec
             .encode_dead(command, at, self.by, self.state.digest())?;
-        self.append(context, command, record, None, Decided::Dead);
+        self.append(context, command, record, None, Decided::Dead, None);
         self.start(context)
     }
 

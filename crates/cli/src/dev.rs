@@ -17,7 +17,8 @@ use tidings_service::auth::{Auth, Claims};
 use tidings_service::config::{LogArgs, parse_listen};
 use tidings_service::health::Health;
 use tidings_service::lifecycle::shutdown_signal;
-use tidings_service::{http, telemetry};
+use tidings_service::traces::TraceArgs;
+use tidings_service::{http, telemetry, traces};
 use tidings_sqlite::Database;
 use tidings_views::history::SqliteHistory;
 use tidings_wire::Codec;
@@ -67,6 +68,8 @@ pub(crate) struct DevArgs {
     limits: LimitArgs,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    traces: TraceArgs,
 }
 
 /// The argument of [`LimitArgs`] that has another default here: nobody needs
@@ -75,6 +78,7 @@ pub(crate) const MESSAGES_PER_MINUTE: (&str, &str) = ("messages_per_minute", "0"
 
 pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
     let metrics = telemetry::init(args.log.log_format, &args.log.log_filter)?;
+    let _exporter = traces::start(&args.traces)?;
     let stop = shutdown_signal().context("cannot catch signals")?;
     let data = &args.secret.data;
     let database = Database::open(data)?;

@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidings_service::health::Condition;
+use tidings_service::traces::{self, Operation, Span, Work};
 use tidings_views::StoreError;
+use tidings_wire::{Topic, TraceParent};
 
 use crate::dead::DeadLetters;
 use crate::ledger::Ledger;
@@ -95,6 +97,8 @@ impl Applier {
         ledger: &mut Ledger,
     ) -> Result<Applied, Halt> {
         let started = Instant::now();
+        // They end with the batch.
+        let _spans = self.spans(steps, started);
         self.buried.clear();
         let applied = self.apply_or_split(steps, ledger)?;
         if applied == Applied::All {
@@ -102,6 +106,27 @@ impl Applier {
             self.meter.applied(decisions, started.elapsed());
         }
         Ok(applied)
+    }
+
+    /// Goes on with the traces of those decisions that are recorded.
+    fn spans(&self, steps: &[Step], since: Instant) -> Vec<Span> {
+        let decisions = steps.iter().filter(|step| step.entry().is_some());
+        decisions
+            .filter_map(|step| {
+                let work = Work {
+                    part: self.view.name(),
+                    operation: Operation::Process,
+                    topic: Topic::MessageDelivered.name(),
+                    partition: step.stored.partition,
+                    since,
+                };
+                let headers = &step.stored.record.headers;
+                let parent = || TraceParent::sampled_in(headers).map(TraceParent::ids);
+                let span = traces::follow(parent, &work)?;
+                span.offset(step.stored.offset);
+                Some(span)
+            })
+            .collect()
     }
 
     /// Applies steps. Where the store refuses some of their data, halves them

@@ -11,7 +11,8 @@ use tidings_log::{Log, LogError};
 use tidings_service::config::{KafkaArgs, LogArgs, PrintConfigArgs, RegistryArgs};
 use tidings_service::health::Health;
 use tidings_service::lifecycle::{retry_with_backoff, shutdown_signal};
-use tidings_service::{http, telemetry};
+use tidings_service::traces::TraceArgs;
+use tidings_service::{http, telemetry, traces};
 use tidings_wire::{Codec, RegistryConfig, RegistryError};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,9 @@ pub struct ProcessArgs {
     /// How it logs.
     #[command(flatten)]
     pub log: LogArgs,
+    /// What it traces.
+    #[command(flatten)]
+    pub traces: TraceArgs,
     /// Whether to print this and exit.
     #[command(flatten)]
     pub print: PrintConfigArgs,
@@ -52,6 +56,7 @@ pub async fn run(
 ) -> Result<()> {
     let metrics = telemetry::init(args.log.log_format, &args.log.log_filter)?;
     tracing::info!(?config, "starting");
+    let _exporter = traces::start(&args.traces)?;
     let stop = shutdown_signal().context("cannot catch signals")?;
     let health = Health::new(metrics);
     let ready = health.condition(name);

@@ -67,6 +67,11 @@ struct Active {
     threshold: u64,
 }
 
+fn threshold(ratio: f64) -> u64 {
+    // Past the largest number it gives the largest.
+    (ratio * u64::MAX as f64) as u64
+}
+
 /// Sends spans until it is dropped; then the last ones, within three seconds.
 #[must_use = "spans are sent as long as it lives"]
 #[derive(Debug)]
@@ -81,12 +86,12 @@ impl Drop for Exporter {
     }
 }
 
-/// Starts to trace, if there is an endpoint. `service` is the process' name
-/// in the traces. Once a process; keep what it gives until the end.
+/// Starts to trace, if there is an endpoint. The service is called as the
+/// binary is. Once a process; keep what it gives until the end.
 ///
 /// # Errors
 /// An endpoint that is no URL, or traces that are sent already.
-pub fn start(service: &'static str, args: &TraceArgs) -> Result<Exporter> {
+pub fn start(args: &TraceArgs) -> Result<Exporter> {
     let Some(endpoint) = &args.otlp_endpoint else {
         return Ok(Exporter(None));
     };
@@ -103,8 +108,10 @@ pub fn start(service: &'static str, args: &TraceArgs) -> Result<Exporter> {
         .with_timeout(EXPORT_TIMEOUT)
         .build()
         .context("TIDINGS_OTLP_ENDPOINT")?;
+    let binary = std::env::current_exe().context("cannot find the binary's name")?;
+    let name = binary.file_stem().unwrap_or_default().to_string_lossy();
     let resource = Resource::builder()
-        .with_service_name(service)
+        .with_service_name(name.into_owned())
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .build();
     let provider = SdkTracerProvider::builder()
@@ -115,7 +122,7 @@ pub fn start(service: &'static str, args: &TraceArgs) -> Result<Exporter> {
         .build();
     let active = Active {
         tracer: provider.tracer("tidings"),
-        threshold: (args.trace_ratio * u64::MAX as f64) as u64,
+        threshold: threshold(args.trace_ratio),
     };
     ensure!(
         ACTIVE.set(active).is_ok(),
@@ -125,30 +132,19 @@ pub fn start(service: &'static str, args: &TraceArgs) -> Result<Exporter> {
     Ok(Exporter(Some(provider)))
 }
 
-/// Whether this process sends spans.
-#[must_use]
-pub fn on() -> bool {
-    ACTIVE.get().is_some()
-}
-
-/// A span's place in its trace, as a `traceparent` has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpanIds {
-    /// The trace.
-    pub trace: u128,
-    /// The span.
-    pub span: u64,
-}
+/// A span's place in its trace, as a `traceparent` has it: the id of the trace
+/// and its own.
+pub type SpanIds = (u128, u64);
 
 /// What a span is of.
 #[derive(Clone, Debug)]
-pub struct Work<'a> {
+pub struct Work {
     /// The part of the system at work: `edge`, `sequencer`, or a view's name.
     pub part: &'static str,
     /// What it does with the topic's record.
     pub operation: Operation,
     /// The topic's name.
-    pub topic: &'a str,
+    pub topic: &'static str,
     /// The partition.
     pub partition: i32,
     /// When it began.
@@ -167,25 +163,28 @@ pub enum Operation {
 /// Begins a trace, if the command of this key is one of those that are traced:
 /// a command sent again is, or is not, like the first time.
 #[must_use]
-pub fn begin(key: u128, work: &Work<'_>) -> Option<Span> {
+pub fn begin(key: u128, work: &Work) -> Option<Span> {
     let active = ACTIVE.get()?;
     active
         .takes(key)
         .then(|| active.span(work, &Context::new()))
 }
 
-/// Goes on with a trace, if this process sends spans.
+/// Goes on with a trace, if this process sends spans and there is one; `parent`
+/// is asked only then.
 #[must_use]
-pub fn follow(parent: SpanIds, work: &Work<'_>) -> Option<Span> {
+pub fn follow(parent: impl FnOnce() -> Option<SpanIds>, work: &Work) -> Option<Span> {
+    let active = ACTIVE.get()?;
+    let (trace, span) = parent()?;
     let parent = SpanContext::new(
-        TraceId::from(parent.trace),
-        SpanId::from(parent.span),
+        TraceId::from(trace),
+        SpanId::from(span),
         TraceFlags::SAMPLED,
         true,
         TraceState::NONE,
     );
     let parent = Context::new().with_remote_span_context(parent);
-    Some(ACTIVE.get()?.span(work, &parent))
+    Some(active.span(work, &parent))
 }
 
 impl Active {
@@ -195,7 +194,7 @@ impl Active {
         even < self.threshold || self.threshold == u64::MAX
     }
 
-    fn span(&self, work: &Work<'_>, parent: &Context) -> Span {
+    fn span(&self, work: &Work, parent: &Context) -> Span {
         let (operation, kind) = match work.operation {
             Operation::Send => ("send", SpanKind::Producer),
             Operation::Process => ("process", SpanKind::Consumer),
@@ -208,7 +207,7 @@ impl Active {
             KeyValue::new("tidings.part", work.part),
             KeyValue::new("messaging.system", "tidings"),
             KeyValue::new("messaging.operation.name", operation),
-            KeyValue::new("messaging.destination.name", work.topic.to_owned()),
+            KeyValue::new("messaging.destination.name", work.topic),
             KeyValue::new(
                 "messaging.destination.partition.id",
                 work.partition.to_string(),
@@ -233,10 +232,10 @@ impl Span {
     pub fn ids(&self) -> SpanIds {
         let span = self.0.lock();
         let context = span.span_context();
-        SpanIds {
-            trace: u128::from_be_bytes(context.trace_id().to_bytes()),
-            span: u64::from_be_bytes(context.span_id().to_bytes()),
-        }
+        (
+            u128::from_be_bytes(context.trace_id().to_bytes()),
+            u64::from_be_bytes(context.span_id().to_bytes()),
+        )
     }
 
     /// Notes the offset of the record.
@@ -257,5 +256,77 @@ impl Span {
     /// Notes that it failed, and how.
     pub fn failed(&self, how: impl Into<std::borrow::Cow<'static, str>>) {
         self.0.lock().set_status(Status::error(how));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn active(ratio: &str) -> Active {
+        Active {
+            tracer: SdkTracerProvider::builder().build().tracer("test"),
+            threshold: threshold(parse_ratio(ratio).unwrap()),
+        }
+    }
+
+    #[test]
+    fn a_ratio_of_all_keys_is_taken_and_always_the_same() {
+        for (ratio, expected) in [
+            ("0", 0..=0),
+            ("0.25", 2_300..=2_700),
+            ("1", 10_000..=10_000),
+        ] {
+            let taken = || {
+                let active = active(ratio);
+                (0..10_000_u128)
+                    // Spread as hashes are, with the two constant bits of UUIDs.
+                    .map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) as u64 >> 2 | 1 << 63)
+                    .filter(|key| active.takes(u128::from(*key)))
+                    .collect::<Vec<_>>()
+            };
+            assert!(
+                expected.contains(&taken().len()),
+                "{ratio}: {}",
+                taken().len()
+            );
+            assert_eq!(taken(), taken());
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_a_number_from_0_to_1() {
+        for bad in ["-0.1", "1.1", "NaN", "half"] {
+            assert!(parse_ratio(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn without_an_endpoint_nothing_is_traced() {
+        let args = TraceArgs {
+            otlp_endpoint: None,
+            trace_ratio: 1.0,
+        };
+        let exporter = start(&args).unwrap();
+        assert!(exporter.0.is_none());
+        let work = Work {
+            part: "edge",
+            operation: Operation::Send,
+            topic: "message.sent",
+            partition: 0,
+            since: Instant::now(),
+        };
+        assert!(begin(0, &work).is_none());
+        assert!(follow(|| unreachable!("tracing is off"), &work).is_none());
+    }
+
+    #[test]
+    fn an_endpoint_is_an_http_url() {
+        let args = TraceArgs {
+            otlp_endpoint: Some("collector:4317".parse().unwrap()),
+            trace_ratio: 1.0,
+        };
+        let error = start(&args).unwrap_err().to_string();
+        assert!(error.contains("TIDINGS_OTLP_ENDPOINT"), "{error}");
     }
 }

@@ -6,13 +6,16 @@
 //! * [`fresh_name`], [`fresh_prefix`], [`fresh_database`]: names that no other
 //!   test uses;
 //! * [`SocketClient`]: a small client of the socket protocol;
+//! * [`Collector`]: an OpenTelemetry collector, and the spans it was sent;
 //! * [`eventually`], [`eventually_async`]: wait for a condition, with a deadline.
 
+mod collector;
 mod redis;
 mod servers;
 mod socket;
 mod waiting;
 
+pub use collector::{CollectedSpan, Collector};
 pub use redis::OwnRedis;
 pub use servers::{
     Servers, brokers, elasticsearch_url, fresh_database, fresh_name, fresh_prefix, mongodb_uri,

@@ -232,22 +232,17 @@ impl TraceParent {
         })
     }
 
-    /// The trace.
+    /// The ids of the trace, and of the span that the reader's own is a child
+    /// of.
     #[must_use]
-    pub fn trace_id(self) -> u128 {
-        self.trace_id
+    pub fn ids(self) -> (u128, u64) {
+        (self.trace_id, self.parent_id)
     }
 
-    /// The span that the reader's own is a child of.
+    /// A trace that is recorded.
     #[must_use]
-    pub fn parent_id(self) -> u64 {
-        self.parent_id
-    }
-
-    /// Whether the trace is one that is recorded.
-    #[must_use]
-    pub fn is_sampled(self) -> bool {
-        self.sampled
+    pub fn sampled((trace_id, parent_id): (u128, u64)) -> Option<Self> {
+        Self::new(trace_id, parent_id, true)
     }
 
     /// The trace a record belongs to, if it is one that is recorded.

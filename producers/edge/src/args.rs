@@ -4,6 +4,7 @@ use tidings_service::auth::AuthArgs;
 use tidings_service::config::{
     KafkaArgs, LogArgs, MongoArgs, PrintConfigArgs, RegistryArgs, parse_listen,
 };
+use tidings_service::traces::TraceArgs;
 
 use crate::LimitArgs;
 
@@ -38,6 +39,9 @@ pub struct EdgeArgs {
     /// How it logs.
     #[command(flatten)]
     pub log: LogArgs,
+    /// What it traces.
+    #[command(flatten)]
+    pub traces: TraceArgs,
     /// Whether to print this and exit.
     #[command(flatten)]
     pub print: PrintConfigArgs,

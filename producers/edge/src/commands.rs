@@ -10,6 +10,7 @@ use tidings_domain::{
     Timestamp, Update, UserId,
 };
 use tidings_log::AppendError;
+use tidings_service::traces::{self, Operation, Span, Work};
 use tidings_wire::frames::Request;
 use tidings_wire::{Topic, TraceParent};
 
@@ -233,10 +234,22 @@ fn append(shared: &Arc<Shared>, waiting: Waiting) {
     } = waiting;
     let topic = Topic::of_command(&command);
     let id = command.conversation_id;
-    // The same command, sent again, is the same trace.
-    let span = reply.peer().id.as_u64_pair().1 | 1;
-    let trace = TraceParent::new(key.0.as_u128() | 1, span, false)
-        .expect("neither id is zero, as one bit is set");
+    let partition = shared.partition_of(id);
+    let work = Work {
+        part: "edge",
+        operation: Operation::Send,
+        topic: topic.name(),
+        partition,
+        since: taken,
+    };
+    let span = traces::begin(key.0.as_u128(), &work);
+    let recorded = span.as_ref().map(Span::ids).and_then(TraceParent::sampled);
+    let trace = recorded.unwrap_or_else(|| {
+        // The same command, sent again, is the same trace.
+        let span = reply.peer().id.as_u64_pair().1 | 1;
+        TraceParent::new(key.0.as_u128() | 1, span, false)
+            .expect("neither id is zero, as one bit is set")
+    });
     let record = match shared.codec.encode_command(&command, trace) {
         Ok(record) => record,
         Err(error) => {
@@ -246,7 +259,6 @@ fn append(shared: &Arc<Shared>, waiting: Waiting) {
             return release(shared, &reply, id, key);
         }
     };
-    let partition = shared.partition_of(id);
     let entry = Arc::new(Entry {
         reply,
         key,
@@ -258,6 +270,7 @@ fn append(shared: &Arc<Shared>, waiting: Waiting) {
         at: command.at,
         taken,
         state: Mutex::new(EntryState::Appending),
+        span,
     });
     shared.inflight.insert(Arc::clone(&entry));
     let appended = Arc::clone(shared);
@@ -301,6 +314,17 @@ pub(crate) enum Decided {
     Duplicate(First),
 }
 
+impl Decided {
+    /// As metrics and traces call it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::Rejected(_) => "rejected",
+            Self::Duplicate(_) => "duplicate",
+        }
+    }
+}
+
 /// Tells whoever sent a command what was decided, and sends on what waited for
 /// it.
 pub(crate) fn settle(shared: &Arc<Shared>, entry: &Entry, decided: Decided) {
@@ -310,6 +334,9 @@ pub(crate) fn settle(shared: &Arc<Shared>, entry: &Entry, decided: Decided) {
             .metrics
             .delivered_seconds
             .record(entry.taken.elapsed());
+        if let Some(span) = &entry.span {
+            span.note("tidings.outcome", decided.name());
+        }
         let answer = match decided {
             Decided::Accepted { seq, no, at } => Ok(Delivered {
                 conversation_id: id,

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use tidings_domain::{CommandKey, ConversationId, MessageId, TempId, Timestamp};
+use tidings_service::traces::Span;
 use tidings_wire::Topic;
 
 use crate::answer::Pending;
@@ -25,6 +26,8 @@ pub(crate) struct Entry {
     /// The same, to measure with.
     pub(crate) taken: Instant,
     pub(crate) state: Mutex<EntryState>,
+    /// Of one that is traced; ends with it.
+    pub(crate) span: Option<Span>,
 }
 
 /// How far a command has come. Answers to it are sent while this is locked,
@@ -43,6 +46,9 @@ impl Entry {
     /// Sends `pending`, unless more than that was said already.
     pub(crate) fn durable(&self, offset: i64, metrics: &Metrics) {
         let mut state = self.state.lock();
+        if let Some(span) = &self.span {
+            span.offset(offset);
+        }
         if *state == EntryState::Appending {
             self.send_pending(metrics);
             *state = EntryState::Durable(offset);
@@ -68,10 +74,16 @@ impl Entry {
         if *state == EntryState::Appending {
             *state = EntryState::Answered;
             send();
+            if let Some(span) = &self.span {
+                span.failed("not appended");
+            }
         }
     }
 
     fn send_pending(&self, metrics: &Metrics) {
+        if let Some(span) = &self.span {
+            span.event("pending");
+        }
         metrics.pending_seconds.record(self.taken.elapsed());
         let pending = Pending {
             conversation_id: self.conversation_id,
@@ -217,6 +229,7 @@ mod tests {
             at: Timestamp(0),
             taken: Instant::now(),
             state: Mutex::new(EntryState::Appending),
+            span: None,
         })
     }
 

@@ -7,7 +7,7 @@ use clap::Parser;
 use tidings_edge::{EdgeArgs, connect};
 use tidings_service::health::Health;
 use tidings_service::lifecycle::shutdown_signal;
-use tidings_service::{http, telemetry};
+use tidings_service::{http, telemetry, traces};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
@@ -27,6 +27,7 @@ async fn main() -> ExitCode {
 
 async fn run(args: EdgeArgs) -> Result<()> {
     let health = Health::new(telemetry::init(args.log.log_format, &args.log.log_filter)?);
+    let _exporter = traces::start(&args.traces)?;
     let auth = args.auth.load()?;
     let stop = shutdown_signal().context("cannot catch signals")?;
     tracing::info!(config = ?args, "starting");
