@@ -1,14 +1,5 @@
-use std::collections::BTreeSet;
-
-use tidings_domain::{Change, ConversationId, Decision, Event, Outcome, Rows, UserId};
+use tidings_domain::{Change, Decision, Event, Outcome, Rows};
 use tidings_projection::{Entry, Refused};
-
-/// The rows that must be loaded before decisions can be folded.
-#[derive(Debug, Default)]
-pub(crate) struct Wanted {
-    pub(crate) conversations: Vec<ConversationId>,
-    pub(crate) members: Vec<(ConversationId, UserId)>,
-}
 
 /// What decisions change, and which of them cannot be applied.
 #[derive(Debug)]
@@ -19,31 +10,15 @@ pub(crate) struct Folded {
     pub(crate) refused: Vec<Refused>,
 }
 
-/// The rows that these decisions change.
-pub(crate) fn wanted(batch: &[Entry<'_>]) -> Wanted {
-    let (mut conversations, mut members) = (BTreeSet::new(), BTreeSet::new());
-    for Entry { decision, .. } in batch {
-        if decision.seq().is_some() {
-            conversations.insert(decision.conversation_id);
-        }
-        let users = Rows::wanted(decision).into_iter();
-        members.extend(users.map(|user| (decision.conversation_id, user)));
-    }
-    Wanted {
-        conversations: conversations.into_iter().collect(),
-        members: members.into_iter().collect(),
-    }
-}
-
 /// Folds decisions, in order, into the rows that were loaded for them.
 pub(crate) fn fold(batch: &[Entry<'_>], loaded: Rows) -> Folded {
     let mut folded = Folded {
         rows: loaded,
         refused: Vec::new(),
     };
-    for (index, Entry { decision, .. }) in batch.iter().enumerate() {
+    for (index, Entry { offset, decision }) in batch.iter().enumerate() {
         match check(&folded.rows, decision) {
-            Ok(()) => folded.rows.apply(decision),
+            Ok(()) => folded.rows.apply(decision, *offset),
             Err(cause) => folded.refused.push(Refused { index, cause }),
         }
     }
@@ -87,11 +62,11 @@ fn check(rows: &Rows, decision: &Decision) -> Result<(), String> {
 mod tests {
     use tidings_domain::{
         Change, Code, Content, ConversationId, Decision, Event, Kind, Member, MessageId, Outcome,
-        Role, Rows, TempId, Tenant, Timestamp, UserId,
+        Role, Rows, TempId, Tenant, Timestamp, UserId, Wanted,
     };
     use uuid::Uuid;
 
-    use super::{Entry, fold, wanted};
+    use super::{Entry, fold};
 
     fn decision(seq: u64, event: Event) -> Decision {
         Decision {
@@ -192,8 +167,8 @@ mod tests {
         rejected.outcome = Outcome::Rejected(Code::NotFound);
         let decisions = [rejected];
         let batch = batch(&decisions);
-        let wanted = wanted(&batch);
-        assert!(wanted.conversations.is_empty() && wanted.members.is_empty());
+        let wanted = Wanted::of(&decisions);
+        assert_eq!(wanted, Wanted::default());
         let folded = fold(&batch, Rows::default());
         assert_eq!(folded.rows.outcomes.len(), 1);
         assert_eq!(folded.refused, []);

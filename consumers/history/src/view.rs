@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tidings_domain::Wanted;
 use tidings_log::Log;
 use tidings_projection::{Entry, Projection, Refused, View};
 use tidings_views::history::HistoryWriter;
 use tidings_views::{Position, StoreError};
 use tidings_wire::{Codec, Topic};
 
-use crate::fold::{fold, wanted};
+use crate::fold::fold;
 
 /// The projection of `log` into the history view that `store` keeps.
 #[must_use]
@@ -43,11 +44,8 @@ impl View for History {
         batch: &[Entry<'_>],
         positions: &[Position],
     ) -> Result<Vec<Refused>, StoreError> {
-        let wanted = wanted(batch);
-        let loaded = self
-            .store
-            .load(&wanted.conversations, &wanted.members)
-            .await?;
+        let wanted = Wanted::of(batch.iter().map(|entry| entry.decision));
+        let loaded = self.store.load(&wanted).await?;
         let folded = fold(batch, loaded);
         let positions = if folded.refused.is_empty() {
             positions

@@ -15,7 +15,7 @@ pub(crate) enum Decided {
 impl From<&Outcome> for Decided {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Accepted { .. } => Self::Accepted,
+            Outcome::Accepted { .. } | Outcome::Noted(_) => Self::Accepted,
             Outcome::Rejected(code) => Self::Rejected(*code),
             Outcome::Duplicate(_) => Self::Duplicate,
         }

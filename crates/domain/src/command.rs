@@ -73,6 +73,11 @@ pub enum CommandBody {
         message_id: MessageId,
         /// The new content.
         content: Content,
+        /// Who wrote it, as the edge found. Only they may edit it.
+        author: Option<UserId>,
+        /// When it was posted, as the edge found: the command may be at most
+        /// [`EDIT_WINDOW_MS`](crate::EDIT_WINDOW_MS) later.
+        posted_at: Option<Timestamp>,
     },
     /// Delete a message.
     Delete {

@@ -6,11 +6,32 @@ pub const MAX_TEXT_BYTES: usize = 16_384;
 pub const MAX_ATTACHMENTS: usize = 10;
 /// The longest `meta` of a message, in bytes of JSON.
 pub const MAX_META_BYTES: usize = 4_096;
+/// The longest reaction, in bytes of UTF-8.
+pub const MAX_EMOJI_BYTES: usize = 32;
+
+/// Checks a reaction: 1 to [`MAX_EMOJI_BYTES`] bytes.
+///
+/// # Errors
+/// `invalid` or `too_large`, naming the field `emoji`.
+pub fn check_emoji(emoji: &str) -> Result<(), InputError> {
+    if emoji.is_empty() {
+        return Err(InputError::invalid("emoji", "must not be empty"));
+    }
+    if emoji.len() > MAX_EMOJI_BYTES {
+        return Err(InputError::new(
+            Code::TooLarge,
+            "emoji",
+            format!("is {} bytes, at most {MAX_EMOJI_BYTES}", emoji.len()),
+        ));
+    }
+    Ok(())
+}
 
 /// What a message says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
-    /// The text: non-empty, at most [`MAX_TEXT_BYTES`].
+    /// The text: non-empty, at most [`MAX_TEXT_BYTES`]. Empty only where it is
+    /// [withheld](crate::EventRow::withheld).
     pub text: String,
     /// References to files; at most [`MAX_ATTACHMENTS`].
     pub attachments: Vec<Attachment>,

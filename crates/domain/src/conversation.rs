@@ -2,14 +2,16 @@ use std::collections::BTreeMap;
 
 use crate::digest::ItemHash;
 use crate::{
-    Change, Code, Command, CommandBody, ConversationId, Event, InputError, Member, Tenant, Update,
-    UserId,
+    Change, Code, Command, CommandBody, ConversationId, DeleteScope, Event, InputError, Member,
+    Own, Tenant, Timestamp, Update, UserId, check_emoji,
 };
 
 /// The most members of a group, its owner included.
 pub const MAX_GROUP_MEMBERS: usize = 1_000;
 /// The most members of a channel, its owner included.
 pub const MAX_CHANNEL_MEMBERS: usize = 100_000;
+/// How long after it was posted a message may be edited, in milliseconds.
+pub const EDIT_WINDOW_MS: i64 = 15 * 60 * 1000;
 /// The longest title, in bytes of UTF-8.
 pub const MAX_TITLE_BYTES: usize = 256;
 
@@ -107,6 +109,15 @@ pub fn check_title(title: &str) -> Result<(), InputError> {
     Ok(())
 }
 
+/// What an accepted command changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// The conversation: the next event.
+    Event(Event),
+    /// Only what is the sender's own.
+    Own(Own),
+}
+
 /// What must be known of a conversation to decide a command about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversation {
@@ -171,9 +182,12 @@ impl Conversation {
         }))
     }
 
-    /// Decides a command about this conversation: the event it makes, or why
-    /// it makes none. The tenant has been compared already.
-    pub(crate) fn decide(&self, command: &Command) -> Result<Event, Code> {
+    /// Decides a command about this conversation: what it changes, or why it
+    /// changes nothing. The tenant has been compared already.
+    ///
+    /// A closed conversation takes no posts and no edits; its members may still
+    /// delete, react, read, and keep their own settings.
+    pub(crate) fn decide(&self, command: &Command) -> Result<Effect, Code> {
         let role = *self.members.get(&command.sender).ok_or(Code::NotAMember)?;
         match &command.body {
             CommandBody::Send {
@@ -183,23 +197,68 @@ impl Conversation {
                 forwarded_from,
             } => {
                 self.check_may_post(role)?;
-                Ok(Event::MessageSent {
+                Ok(Effect::Event(Event::MessageSent {
                     message_id: command.key().message_id(),
                     no: self.last_no + 1,
                     content: content.clone(),
                     reply_to: *reply_to,
                     thread: *thread,
                     forwarded_from: forwarded_from.clone(),
-                })
+                }))
             }
-            CommandBody::Update(update) => self
-                .decide_update(role, &command.sender, update)
-                .map(Event::ConversationUpdated),
-            CommandBody::Create { .. }
-            | CommandBody::Edit { .. }
-            | CommandBody::Delete { .. }
-            | CommandBody::React { .. }
-            | CommandBody::Read { .. } => Err(Code::Unsupported),
+            CommandBody::Edit {
+                message_id,
+                content,
+                author,
+                posted_at,
+            } => {
+                if self.closed {
+                    return Err(Code::Closed);
+                }
+                require(author.as_ref() == Some(&command.sender))?;
+                check_edit_window(*posted_at, command.at)?;
+                Ok(Effect::Event(Event::MessageEdited {
+                    message_id: *message_id,
+                    content: content.clone(),
+                }))
+            }
+            CommandBody::Delete {
+                message_id,
+                scope,
+                author,
+            } => match scope {
+                DeleteScope::Me => Ok(Effect::Own(Own::Hide(*message_id))),
+                // Both ends of a direct conversation are its owners.
+                DeleteScope::Everyone | DeleteScope::Purge => {
+                    require(role >= Role::Admin || author.as_ref() == Some(&command.sender))?;
+                    Ok(Effect::Event(Event::MessageDeleted {
+                        message_id: *message_id,
+                        scope: *scope,
+                    }))
+                }
+            },
+            CommandBody::React {
+                message_id,
+                emoji,
+                op,
+            } => {
+                check_emoji(emoji).map_err(|error| error.code)?;
+                Ok(Effect::Event(Event::MessageReacted {
+                    message_id: *message_id,
+                    emoji: emoji.clone(),
+                    op: *op,
+                }))
+            }
+            CommandBody::Read { up_to } => Ok(Effect::Own(Own::Read {
+                up_to: (*up_to).min(self.last_no),
+            })),
+            CommandBody::Update(update) => match own_setting(update) {
+                Some(own) => Ok(Effect::Own(own)),
+                None => self
+                    .decide_update(role, &command.sender, update)
+                    .map(|change| Effect::Event(Event::ConversationUpdated(change))),
+            },
+            CommandBody::Create { .. } => Err(Code::Invalid),
         }
     }
 
@@ -288,8 +347,9 @@ impl Conversation {
                 require(!fixed_members && role == Role::Owner)?;
                 Ok(Change::Reopen)
             }
+            // The sender's own: decided before.
             Update::Archive | Update::Unarchive | Update::Mute { .. } | Update::Unmute => {
-                Err(Code::Unsupported)
+                Err(Code::Invalid)
             }
         }
     }
@@ -351,6 +411,34 @@ pub(crate) fn member_hash(id: ConversationId, user: &UserId, role: Role) -> Item
         user.as_str().as_bytes(),
         role.as_str().as_bytes(),
     ])
+}
+
+/// The sender's own setting that an update asks for, if it asks for one.
+fn own_setting(update: &Update) -> Option<Own> {
+    match update {
+        Update::Archive => Some(Own::Archive),
+        Update::Unarchive => Some(Own::Unarchive),
+        Update::Mute { until } => Some(Own::Mute { until: *until }),
+        Update::Unmute => Some(Own::Unmute),
+        Update::AddMembers(_)
+        | Update::RemoveMembers(_)
+        | Update::Rename(_)
+        | Update::SetRole { .. }
+        | Update::Leave
+        | Update::Close
+        | Update::Reopen => None,
+    }
+}
+
+/// The edge has looked already, by its own clock; this holds also for an edge
+/// that did not. A command that does not say when the message was posted is
+/// of an edge that could not know.
+fn check_edit_window(posted_at: Option<Timestamp>, at: Timestamp) -> Result<(), Code> {
+    let posted_at = posted_at.ok_or(Code::EditWindowClosed)?;
+    if at.minus_ms(EDIT_WINDOW_MS) > posted_at {
+        return Err(Code::EditWindowClosed);
+    }
+    Ok(())
 }
 
 fn require(allowed: bool) -> Result<(), Code> {

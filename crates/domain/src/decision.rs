@@ -39,12 +39,12 @@ impl Decision {
     pub fn seq(&self) -> Option<u64> {
         match &self.outcome {
             Outcome::Accepted { seq, .. } => Some(*seq),
-            Outcome::Rejected(_) | Outcome::Duplicate(_) => None,
+            Outcome::Noted(_) | Outcome::Rejected(_) | Outcome::Duplicate(_) => None,
         }
     }
 }
 
-/// The three things that can become of a command.
+/// The four things that can become of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It changed the conversation.
@@ -54,10 +54,65 @@ pub enum Outcome {
         /// What changed.
         event: Event,
     },
+    /// It changed only what is the sender's own: nobody else is told, and it
+    /// has no place among the conversation's events.
+    Noted(Own),
     /// It changed nothing, for this reason.
     Rejected(Code),
     /// It was decided before; this is what was decided then.
     Duplicate(First),
+}
+
+/// A change of what is the sender's own in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// All messages up to this one are read. Never moves the marker back.
+    Read {
+        /// The `no` of the last message read; at most the conversation's last.
+        up_to: u64,
+    },
+    /// This message is out of the sender's own pages, lists and searches: a
+    /// deletion with scope `me`.
+    Hide(MessageId),
+    /// The conversation is put out of the way.
+    Archive,
+    /// It is brought back.
+    Unarchive,
+    /// No notifications, for ever or until a time.
+    Mute {
+        /// When it ends, if it does.
+        until: Option<Timestamp>,
+    },
+    /// Notifications again.
+    Unmute,
+}
+
+impl Own {
+    /// The kind of event as the protocol and `ce_type` spell it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "message.read",
+            Self::Hide(_) => "message.deleted",
+            Self::Archive | Self::Unarchive | Self::Mute { .. } | Self::Unmute => {
+                "conversation.updated"
+            }
+        }
+    }
+
+    /// The operation as the protocol spells it: of `update`, or `read`, or
+    /// `delete`.
+    #[must_use]
+    pub fn op(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "read",
+            Self::Hide(_) => "delete",
+            Self::Archive => "archive",
+            Self::Unarchive => "unarchive",
+            Self::Mute { .. } => "mute",
+            Self::Unmute => "unmute",
+        }
+    }
 }
 
 /// The first decision of a command, as long as it is remembered.
@@ -79,6 +134,8 @@ pub enum FirstOutcome {
         /// The message's ordinal, if it was a message.
         no: Option<u64>,
     },
+    /// Accepted, without an event: [`Outcome::Noted`].
+    Noted,
     /// Rejected.
     Rejected(Code),
 }

@@ -13,6 +13,7 @@ mod content;
 mod conversation;
 mod decision;
 mod digest;
+mod fold;
 mod ids;
 mod model;
 mod partition;
@@ -23,16 +24,24 @@ mod window;
 
 pub use code::{Code, InputError};
 pub use command::{Command, CommandBody, DeleteScope, ForwardedFrom, ReactionOp, Update};
-pub use content::{Attachment, Content, MAX_ATTACHMENTS, MAX_META_BYTES, MAX_TEXT_BYTES};
-pub use conversation::{
-    Conversation, Kind, MAX_CHANNEL_MEMBERS, MAX_GROUP_MEMBERS, MAX_TITLE_BYTES, Role, check_title,
+pub use content::{
+    Attachment, Content, MAX_ATTACHMENTS, MAX_EMOJI_BYTES, MAX_META_BYTES, MAX_TEXT_BYTES,
+    check_emoji,
 };
-pub use decision::{Change, Decision, Event, First, FirstOutcome, Member, Outcome};
+pub use conversation::{
+    Conversation, EDIT_WINDOW_MS, Kind, MAX_CHANNEL_MEMBERS, MAX_GROUP_MEMBERS, MAX_TITLE_BYTES,
+    Role, check_title,
+};
+pub use decision::{Change, Decision, Event, First, FirstOutcome, Member, Outcome, Own};
 pub use digest::Digest;
+pub use fold::{MAX_REACTIONS, Rows, Wanted, Withheld};
 pub use ids::{CommandKey, ConversationId, MessageId, NAMESPACE, TempId, Tenant, UserId};
 pub use model::Model;
 pub use partition::{Partition, Snapshot};
 pub use reader::{Epoch, OwnerId, Ownership, ReaderRule, Verdict};
-pub use rows::{ConversationRow, EventRow, MemberRow, MessageRow, OutcomeRow, Rows};
+pub use rows::{
+    ConversationRow, EditRow, EventRow, HiddenRow, MemberRow, MessageRow, Mute, OutcomeRow,
+    Reaction,
+};
 pub use time::Timestamp;
 pub use window::{DEDUPE_WINDOW_MS, Window};

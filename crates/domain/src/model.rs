@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::{
-    ConversationId, ConversationRow, Decision, EventRow, MemberRow, MessageId, MessageRow,
-    OutcomeRow, Rows, TempId, Tenant, UserId,
+    ConversationId, ConversationRow, Decision, DeleteScope, EditRow, EventRow, FirstOutcome,
+    HiddenRow, MemberRow, MessageId, MessageRow, OutcomeRow, Rows, TempId, Tenant, UserId,
+    Withheld,
 };
 
 /// The reference of the history view: all of it, in memory.
@@ -17,6 +19,10 @@ pub struct Model {
     pub outcomes: BTreeMap<(Tenant, ConversationId, UserId, TempId), OutcomeRow>,
     /// Messages by id.
     pub messages: BTreeMap<MessageId, MessageRow>,
+    /// Earlier texts by message, and by the edit that replaced them.
+    pub edits: BTreeMap<(MessageId, u64), EditRow>,
+    /// Deletions for one user, by tenant, user and message.
+    pub hidden: BTreeMap<(Tenant, UserId, MessageId), HiddenRow>,
     /// Conversations by id.
     pub conversations: BTreeMap<ConversationId, ConversationRow>,
     /// Members by conversation and user.
@@ -24,14 +30,17 @@ pub struct Model {
 }
 
 impl Model {
-    /// Folds one valid decision; one that is already in changes nothing.
-    pub fn apply(&mut self, decision: &Decision) {
+    /// Folds one valid decision, which stands at `offset` in its partition; one
+    /// that is already in changes nothing.
+    pub fn apply(&mut self, decision: &Decision, offset: i64) {
         let mut rows = Rows {
+            messages: std::mem::take(&mut self.messages),
             conversations: std::mem::take(&mut self.conversations),
             members: std::mem::take(&mut self.members),
             ..Rows::default()
         };
-        rows.apply(decision);
+        rows.apply(decision, offset);
+        self.messages = rows.messages;
         self.conversations = rows.conversations;
         self.members = rows.members;
         for event in rows.events {
@@ -40,16 +49,66 @@ impl Model {
                 .or_insert(event);
         }
         for outcome in rows.outcomes {
-            let key = (
-                outcome.tenant.clone(),
-                outcome.conversation_id,
-                outcome.by.clone(),
-                outcome.temp_id.clone(),
-            );
-            self.outcomes.entry(key).or_insert(outcome);
+            self.insert_outcome(outcome);
         }
-        for message in rows.messages {
-            self.messages.entry(message.message_id).or_insert(message);
+        for edit in rows.edits {
+            self.edits.entry((edit.message_id, edit.seq)).or_insert(edit);
+        }
+        for row in rows.hidden {
+            let key = (row.tenant.clone(), row.user_id.clone(), row.message_id);
+            self.hidden.entry(key).or_insert(row);
+        }
+        for withheld in rows.withheld {
+            self.withhold(withheld);
+        }
+    }
+
+    /// The first outcome of a command stays, except that an own change is
+    /// noted over a refusal: the command may be refused first, and accepted
+    /// when it comes again after the dedupe window.
+    pub fn insert_outcome(&mut self, outcome: OutcomeRow) {
+        let key = (
+            outcome.tenant.clone(),
+            outcome.conversation_id,
+            outcome.by.clone(),
+            outcome.temp_id.clone(),
+        );
+        match self.outcomes.entry(key) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(outcome);
+            }
+            Entry::Occupied(mut known) => {
+                let was_refused = matches!(known.get().outcome, FirstOutcome::Rejected(_));
+                if was_refused && outcome.outcome == FirstOutcome::Noted {
+                    known.insert(outcome);
+                }
+            }
+        }
+    }
+
+    fn withhold(&mut self, withheld: Withheld) {
+        let Withheld {
+            conversation_id,
+            message_id,
+            seq,
+            scope,
+        } = withheld;
+        let edits = self
+            .edits
+            .range((message_id, 0)..=(message_id, u64::MAX))
+            .map(|((_, seq), _)| *seq);
+        let seqs: Vec<u64> = edits.chain([seq]).collect();
+        let is_purge = scope == DeleteScope::Purge;
+        for seq in seqs {
+            if let Some(event) = self.events.get_mut(&(conversation_id, seq)) {
+                event.withheld = true;
+                if is_purge {
+                    event.clear_content();
+                }
+            }
+            if is_purge {
+                self.edits.remove(&(message_id, seq));
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::conversation::member_hash;
+use crate::conversation::{Effect, member_hash};
 use crate::{
     Change, Code, Command, CommandBody, CommandKey, Conversation, ConversationId, Decision, Digest,
     Event, First, FirstOutcome, Kind, Outcome, Role, Tenant, Timestamp, UserId, Window,
@@ -158,15 +158,16 @@ impl Partition {
             }
             (Some(conversation), _) => conversation
                 .decide(command)
-                .map(|event| (conversation.last_seq + 1, event)),
+                .map(|effect| (conversation.last_seq + 1, effect)),
             // Another tenant's, or of none: alike to whoever asks.
             (None, _) if self.conversations.contains_key(&command.conversation_id) => {
                 Err(Code::NotFound)
             }
-            (None, _) => Conversation::create(command).map(|event| (1, event)),
+            (None, _) => Conversation::create(command).map(|event| (1, Effect::Event(event))),
         };
         match decided {
-            Ok((seq, event)) => Outcome::Accepted { seq, event },
+            Ok((seq, Effect::Event(event))) => Outcome::Accepted { seq, event },
+            Ok((_, Effect::Own(own))) => Outcome::Noted(own),
             Err(code) => Outcome::Rejected(code),
         }
     }
@@ -196,6 +197,8 @@ impl Partition {
                     no: event.no(),
                 }
             }
+            // What is somebody's own is no state of the conversation.
+            Outcome::Noted(_) => FirstOutcome::Noted,
             Outcome::Rejected(code) => FirstOutcome::Rejected(*code),
             Outcome::Duplicate(_) => return,
         };

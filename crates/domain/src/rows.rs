@@ -1,12 +1,13 @@
-//! The rows of the history view, and the one fold that makes them. Every
-//! store of the view keeps these; none computes them.
+//! The rows of the history view. Every store of the view keeps these; the one
+//! fold in `fold` makes them.
 
 use crate::{
-    Change, Code, Content, ConversationId, Decision, Event, First, FirstOutcome, ForwardedFrom,
-    Kind, MessageId, Outcome, Role, TempId, Tenant, Timestamp, UserId,
+    Content, ConversationId, DeleteScope, Event, FirstOutcome, ForwardedFrom, Kind, MessageId,
+    Role, TempId, Tenant, Timestamp, UserId,
 };
 
-/// An event as `sync` returns it. Inserted once, never changed.
+/// An event as `sync` returns it. Inserted once; only its text may be withheld
+/// later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRow {
     /// The tenant.
@@ -23,6 +24,30 @@ pub struct EventRow {
     pub temp_id: TempId,
     /// What changed.
     pub event: Event,
+    /// Whether the text of the message it posted or edited is out of reach, as
+    /// the message is deleted. The event's content is then empty: in every
+    /// answer at once, in the store once it is purged.
+    pub withheld: bool,
+}
+
+impl EventRow {
+    /// As members may see it: without its text, where that is withheld.
+    #[must_use]
+    pub fn shown(mut self) -> Self {
+        if self.withheld {
+            self.clear_content();
+        }
+        self
+    }
+
+    /// Takes out the text, for good.
+    pub(crate) fn clear_content(&mut self) {
+        if let Event::MessageSent { content, .. } | Event::MessageEdited { content, .. } =
+            &mut self.event
+        {
+            *content = Content::default();
+        }
+    }
 }
 
 /// The first decision of a command that made no event. Inserted once.
@@ -80,10 +105,49 @@ pub struct MemberRow {
     pub tenant: Tenant,
     /// As what they belong to it; none: they are gone.
     pub role: Option<Role>,
-    /// The `no` of the last message they have read.
+    /// The `no` of the last message they have read. Only grows.
     pub read_no: u64,
-    /// The last event applied to this row: its revision.
+    /// The last event applied to this row: the revision of `role`.
     pub rev: u64,
+    /// Whether they have put the conversation out of the way.
+    pub archived: bool,
+    /// Whether and until when they get no notifications.
+    pub muted: Option<Mute>,
+    /// The offset of the last own setting applied: the revision of `archived`
+    /// and `muted`; -1 while there is none.
+    pub settings_rev: i64,
+}
+
+/// No notifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mute {
+    /// When it ends; none: never.
+    pub until: Option<Timestamp>,
+}
+
+impl MemberRow {
+    /// A row of somebody who is no member yet.
+    #[must_use]
+    pub fn new(tenant: Tenant, conversation_id: ConversationId, user_id: UserId) -> Self {
+        Self {
+            conversation_id,
+            user_id,
+            tenant,
+            role: None,
+            read_no: 0,
+            rev: 0,
+            archived: false,
+            muted: None,
+            settings_rev: -1,
+        }
+    }
+
+    /// Whether they get no notifications at this time.
+    #[must_use]
+    pub fn is_muted(&self, now: Timestamp) -> bool {
+        self.muted
+            .is_some_and(|mute| mute.until.is_none_or(|until| until > now))
+    }
 }
 
 /// A message.
@@ -105,228 +169,70 @@ pub struct MessageRow {
     pub by: UserId,
     /// When.
     pub at: Timestamp,
-    /// What it says.
-    pub content: Content,
+    /// What it says; none after a purge, and in every answer once it is deleted.
+    pub content: Option<Content>,
     /// What it answers.
     pub reply_to: Option<MessageId>,
     /// The first message of its thread.
     pub thread: Option<MessageId>,
     /// Where it was copied from.
     pub forwarded_from: Option<ForwardedFrom>,
+    /// When its content was last replaced.
+    pub edited_at: Option<Timestamp>,
+    /// Whether and how it is deleted, for all: `everyone` or `purge`.
+    pub deleted: Option<DeleteScope>,
+    /// In the order of their first use. None once it is deleted.
+    pub reactions: Vec<Reaction>,
+    /// How many messages are in its thread, if it is a thread's first message.
+    pub replies: u64,
 }
 
-/// The rows that a run of decisions touches, folded in log order.
-///
-/// A projection first [wants](Self::wanted) to know which conversations and
-/// members it must load, puts what the store has into the maps, folds, and
-/// writes all that is in `events`, `outcomes`, `messages` and the rows whose
-/// revision grew.
-#[derive(Clone, Debug, Default)]
-pub struct Rows {
-    /// New events.
-    pub events: Vec<EventRow>,
-    /// New outcomes.
-    pub outcomes: Vec<OutcomeRow>,
-    /// New messages.
-    pub messages: Vec<MessageRow>,
-    /// Conversations by id: those loaded and those made.
-    pub conversations: std::collections::BTreeMap<ConversationId, ConversationRow>,
-    /// Members by conversation and user: those loaded and those made.
-    pub members: std::collections::BTreeMap<(ConversationId, UserId), MemberRow>,
-}
-
-impl Rows {
-    /// The members whose rows an accepted decision changes.
+impl MessageRow {
+    /// As members may see it: without its content once it is deleted.
     #[must_use]
-    pub fn wanted(decision: &Decision) -> Vec<UserId> {
-        let Outcome::Accepted { event, .. } = &decision.outcome else {
-            return Vec::new();
-        };
-        match event {
-            Event::MessageSent { .. } => vec![decision.sender.clone()],
-            Event::ConversationUpdated(change) => match change {
-                Change::Create { members, .. } => {
-                    members.iter().map(|m| m.user_id.clone()).collect()
-                }
-                Change::AddMembers(users) | Change::RemoveMembers(users) => users.clone(),
-                Change::SetRole { user_id, .. } => vec![user_id.clone()],
-                Change::Leave => vec![decision.sender.clone()],
-                Change::Rename(_) | Change::Close | Change::Reopen => Vec::new(),
-            },
-            _ => Vec::new(),
+    pub fn shown(mut self) -> Self {
+        if self.deleted.is_some() {
+            self.content = None;
         }
+        self
     }
+}
 
-    /// Folds one valid decision. One that the rows already reflect changes
-    /// nothing, except that its event is listed again; stores ignore an event
-    /// they have.
-    pub fn apply(&mut self, decision: &Decision) {
-        match &decision.outcome {
-            Outcome::Accepted { seq, event } => self.apply_event(decision, *seq, event),
-            Outcome::Rejected(code) => self.outcomes.push(Self::rejection(decision, *code)),
-            // A second `create` of a direct conversation has a `temp_id` of its
-            // own, and may be asked for by it; any other duplicate is known
-            // under the same key already, and stores ignore it.
-            Outcome::Duplicate(first) => self.outcomes.push(Self::repeat(decision, first)),
-        }
-    }
+/// A reaction to a message, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    /// 1 to 32 bytes of UTF-8.
+    pub emoji: String,
+    /// Who reacted so, in the order in which they did. Never empty.
+    pub by: Vec<UserId>,
+}
 
-    fn rejection(decision: &Decision, code: Code) -> OutcomeRow {
-        OutcomeRow {
-            tenant: decision.tenant.clone(),
-            conversation_id: decision.conversation_id,
-            by: decision.sender.clone(),
-            temp_id: decision.temp_id.clone(),
-            at: decision.at,
-            outcome: FirstOutcome::Rejected(code),
-            message_id: None,
-        }
-    }
+/// An earlier text of a message. Inserted once, and gone with a purge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EditRow {
+    /// The message.
+    pub message_id: MessageId,
+    /// Its conversation.
+    pub conversation_id: ConversationId,
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The edit that replaced this text.
+    pub seq: u64,
+    /// When this text was written.
+    pub at: Timestamp,
+    /// What the message said until then.
+    pub content: Content,
+}
 
-    fn repeat(decision: &Decision, first: &First) -> OutcomeRow {
-        OutcomeRow {
-            outcome: first.outcome,
-            message_id: decision.message_id,
-            ..Self::rejection(decision, Code::Invalid)
-        }
-    }
-
-    fn apply_event(&mut self, decision: &Decision, seq: u64, event: &Event) {
-        let id = decision.conversation_id;
-        self.events.push(EventRow {
-            tenant: decision.tenant.clone(),
-            conversation_id: id,
-            seq,
-            at: decision.at,
-            by: decision.sender.clone(),
-            temp_id: decision.temp_id.clone(),
-            event: event.clone(),
-        });
-        if let Event::MessageSent {
-            message_id,
-            no,
-            content,
-            reply_to,
-            thread,
-            forwarded_from,
-        } = event
-        {
-            self.messages.push(MessageRow {
-                message_id: *message_id,
-                conversation_id: id,
-                tenant: decision.tenant.clone(),
-                no: *no,
-                seq,
-                rev: seq,
-                by: decision.sender.clone(),
-                at: decision.at,
-                content: content.clone(),
-                reply_to: *reply_to,
-                thread: *thread,
-                forwarded_from: forwarded_from.clone(),
-            });
-        }
-        let last_no = self.apply_to_conversation(decision, seq, event);
-        match event {
-            Event::MessageSent { no, .. } => {
-                let no = *no;
-                self.member(decision, seq, &decision.sender, |row| {
-                    row.read_no = row.read_no.max(no);
-                });
-            }
-            Event::ConversationUpdated(change) => match change {
-                Change::Create { members, .. } => {
-                    for member in members {
-                        self.member(decision, seq, &member.user_id, |row| {
-                            row.role = Some(member.role);
-                        });
-                    }
-                }
-                Change::AddMembers(users) => {
-                    for user in users {
-                        // What was said before they came is not unread.
-                        self.member(decision, seq, user, |row| {
-                            row.role = Some(Role::Member);
-                            row.read_no = row.read_no.max(last_no);
-                        });
-                    }
-                }
-                Change::RemoveMembers(users) => {
-                    for user in users {
-                        self.member(decision, seq, user, |row| row.role = None);
-                    }
-                }
-                Change::Leave => {
-                    self.member(decision, seq, &decision.sender, |row| row.role = None);
-                }
-                Change::SetRole { user_id, role } => {
-                    self.member(decision, seq, user_id, |row| row.role = Some(*role));
-                }
-                Change::Rename(_) | Change::Close | Change::Reopen => {}
-            },
-            _ => {}
-        }
-    }
-
-    /// Returns the conversation's last `no` after the event.
-    fn apply_to_conversation(&mut self, decision: &Decision, seq: u64, event: &Event) -> u64 {
-        let id = decision.conversation_id;
-        if let Event::ConversationUpdated(Change::Create { kind, title, .. }) = event {
-            self.conversations
-                .entry(id)
-                .or_insert_with(|| ConversationRow {
-                    conversation_id: id,
-                    tenant: decision.tenant.clone(),
-                    kind: *kind,
-                    title: title.clone(),
-                    closed: false,
-                    created_at: decision.at,
-                    last_at: decision.at,
-                    last_seq: seq,
-                    last_no: 0,
-                    last_message_id: None,
-                });
-        }
-        let Some(row) = self.conversations.get_mut(&id) else {
-            return 0;
-        };
-        if seq <= row.last_seq {
-            return row.last_no;
-        }
-        row.last_seq = seq;
-        row.last_at = decision.at;
-        match event {
-            Event::MessageSent { message_id, no, .. } => {
-                row.last_no = *no;
-                row.last_message_id = Some(*message_id);
-            }
-            Event::ConversationUpdated(Change::Rename(title)) => row.title = Some(title.clone()),
-            Event::ConversationUpdated(Change::Close) => row.closed = true,
-            Event::ConversationUpdated(Change::Reopen) => row.closed = false,
-            _ => {}
-        }
-        row.last_no
-    }
-
-    fn member(
-        &mut self,
-        decision: &Decision,
-        seq: u64,
-        user: &UserId,
-        change: impl FnOnce(&mut MemberRow),
-    ) {
-        let key = (decision.conversation_id, user.clone());
-        let row = self.members.entry(key).or_insert_with(|| MemberRow {
-            conversation_id: decision.conversation_id,
-            user_id: user.clone(),
-            tenant: decision.tenant.clone(),
-            role: None,
-            read_no: 0,
-            rev: 0,
-        });
-        if seq > row.rev {
-            row.rev = seq;
-            change(row);
-        }
-    }
+/// A message that somebody has deleted for themselves. Inserted once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HiddenRow {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// Who does not see it any more.
+    pub user_id: UserId,
+    /// The message.
+    pub message_id: MessageId,
 }

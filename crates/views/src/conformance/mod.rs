@@ -8,8 +8,12 @@ mod answers;
 mod decisions;
 mod writing;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use tidings_domain::{ConversationRow, EventRow, MemberRow, MessageRow, Model, OutcomeRow};
+use tidings_domain::{
+    ConversationRow, EditRow, EventRow, HiddenRow, MemberRow, MessageRow, Model, OutcomeRow,
+};
 
 pub use answers::{answers_like_the_model, keeps_tenants_apart, pages_lists};
 pub use decisions::{Decisions, Random};
@@ -24,37 +28,38 @@ pub trait Dump: HistoryWriter + HistoryReader {
     async fn dump(&self) -> Result<Model, StoreError>;
 }
 
+/// The rows of a store, in no order.
+pub(crate) struct Dumped {
+    pub(crate) events: Vec<EventRow>,
+    pub(crate) outcomes: Vec<OutcomeRow>,
+    pub(crate) messages: Vec<MessageRow>,
+    pub(crate) edits: Vec<EditRow>,
+    pub(crate) hidden: Vec<HiddenRow>,
+    pub(crate) conversations: Vec<ConversationRow>,
+    pub(crate) members: Vec<MemberRow>,
+}
+
 /// The rows of a store as the reference holds them.
-pub(crate) fn model(
-    events: Vec<EventRow>,
-    outcomes: Vec<OutcomeRow>,
-    messages: Vec<MessageRow>,
-    conversations: Vec<ConversationRow>,
-    members: Vec<MemberRow>,
-) -> Model {
-    Model {
-        events: events
-            .into_iter()
-            .map(|row| ((row.conversation_id, row.seq), row))
-            .collect(),
-        outcomes: outcomes
-            .into_iter()
-            .map(|row| {
-                let (by, temp_id) = (row.by.clone(), row.temp_id.clone());
-                ((row.tenant.clone(), row.conversation_id, by, temp_id), row)
-            })
-            .collect(),
-        messages: messages
-            .into_iter()
-            .map(|row| (row.message_id, row))
-            .collect(),
-        conversations: conversations
-            .into_iter()
-            .map(|row| (row.conversation_id, row))
-            .collect(),
-        members: members
-            .into_iter()
-            .map(|row| ((row.conversation_id, row.user_id.clone()), row))
-            .collect(),
+pub(crate) fn model(dumped: Dumped) -> Model {
+    let mut model = Model {
+        events: by(dumped.events, |row| (row.conversation_id, row.seq)),
+        messages: by(dumped.messages, |row| row.message_id),
+        edits: by(dumped.edits, |row| (row.message_id, row.seq)),
+        hidden: by(dumped.hidden, |row| {
+            (row.tenant.clone(), row.user_id.clone(), row.message_id)
+        }),
+        conversations: by(dumped.conversations, |row| row.conversation_id),
+        members: by(dumped.members, |row| {
+            (row.conversation_id, row.user_id.clone())
+        }),
+        ..Model::default()
+    };
+    for outcome in dumped.outcomes {
+        model.insert_outcome(outcome);
     }
+    model
+}
+
+fn by<K: Ord, R>(rows: Vec<R>, key: impl Fn(&R) -> K) -> BTreeMap<K, R> {
+    rows.into_iter().map(|row| (key(&row), row)).collect()
 }

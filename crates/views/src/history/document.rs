@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use tidings_domain::{
     Attachment, Change, Content, ConversationId, DeleteScope, Event, ForwardedFrom, Kind, Member,
-    MessageId, ReactionOp, Role, UserId,
+    MessageId, Reaction, ReactionOp, Role, UserId,
 };
 use uuid::Uuid;
 
@@ -21,7 +21,8 @@ pub(super) enum EventDocument<'a> {
     MessageSent {
         message_id: Cow<'a, str>,
         no: u64,
-        content: ContentDocument<'a>,
+        /// Null after a purge.
+        content: Option<ContentDocument<'a>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<Cow<'a, str>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,7 +33,8 @@ pub(super) enum EventDocument<'a> {
     #[serde(rename = "message.edited")]
     MessageEdited {
         message_id: Cow<'a, str>,
-        content: ContentDocument<'a>,
+        /// Null after a purge.
+        content: Option<ContentDocument<'a>>,
     },
     #[serde(rename = "message.deleted")]
     MessageDeleted {
@@ -66,6 +68,13 @@ struct AttachmentDocument<'a> {
     name: Cow<'a, str>,
     mime: Cow<'a, str>,
     size: i64,
+}
+
+/// A reaction to a message.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ReactionDocument<'a> {
+    emoji: Cow<'a, str>,
+    by: Vec<Cow<'a, str>>,
 }
 
 /// Where a message was copied from.
@@ -143,6 +152,20 @@ pub(super) fn kind(text: &str) -> Result<Kind, Unreadable> {
     Kind::parse(text).ok_or(Unreadable("kind of conversation"))
 }
 
+pub(super) fn delete_scope(text: &str) -> Result<DeleteScope, Unreadable> {
+    DeleteScope::parse(text).ok_or(Unreadable("delete scope"))
+}
+
+pub(super) fn reactions(reactions: &[Reaction]) -> Vec<ReactionDocument<'_>> {
+    reactions.iter().map(Into::into).collect()
+}
+
+pub(super) fn read_reactions(
+    documents: Vec<ReactionDocument<'_>>,
+) -> Result<Vec<Reaction>, Unreadable> {
+    documents.into_iter().map(TryInto::try_into).collect()
+}
+
 fn id_cow<'a>(id: Uuid) -> Cow<'a, str> {
     Cow::Owned(id_text(id))
 }
@@ -153,6 +176,11 @@ fn user_cows(users: &[UserId]) -> Vec<Cow<'_, str>> {
 
 fn user_ids(users: &[Cow<'_, str>]) -> Result<Vec<UserId>, Unreadable> {
     users.iter().map(|user| user_id(user)).collect()
+}
+
+/// A content, unless it was taken out: a text is never empty.
+fn kept(content: &Content) -> Option<ContentDocument<'_>> {
+    (!content.text.is_empty()).then(|| content.into())
 }
 
 impl<'a> From<&'a Event> for EventDocument<'a> {
@@ -168,7 +196,7 @@ impl<'a> From<&'a Event> for EventDocument<'a> {
             } => Self::MessageSent {
                 message_id: id_cow(message_id.0),
                 no: *no,
-                content: content.into(),
+                content: kept(content),
                 reply_to: reply_to.map(|id| id_cow(id.0)),
                 thread: thread.map(|id| id_cow(id.0)),
                 forwarded_from: forwarded_from.as_ref().map(Into::into),
@@ -178,7 +206,7 @@ impl<'a> From<&'a Event> for EventDocument<'a> {
                 content,
             } => Self::MessageEdited {
                 message_id: id_cow(message_id.0),
-                content: content.into(),
+                content: kept(content),
             },
             Event::MessageDeleted { message_id, scope } => Self::MessageDeleted {
                 message_id: id_cow(message_id.0),
@@ -214,7 +242,7 @@ impl TryFrom<EventDocument<'_>> for Event {
             } => Self::MessageSent {
                 message_id: message_id(&id)?,
                 no,
-                content: content.into(),
+                content: content.map(Into::into).unwrap_or_default(),
                 reply_to: optional_id(reply_to)?,
                 thread: optional_id(thread)?,
                 forwarded_from: forwarded_from.map(TryInto::try_into).transpose()?,
@@ -224,14 +252,14 @@ impl TryFrom<EventDocument<'_>> for Event {
                 content,
             } => Self::MessageEdited {
                 message_id: message_id(&id)?,
-                content: content.into(),
+                content: content.map(Into::into).unwrap_or_default(),
             },
             EventDocument::MessageDeleted {
                 message_id: id,
                 scope,
             } => Self::MessageDeleted {
                 message_id: message_id(&id)?,
-                scope: DeleteScope::parse(&scope).ok_or(Unreadable("delete scope"))?,
+                scope: delete_scope(&scope)?,
             },
             EventDocument::MessageReacted {
                 message_id: id,
@@ -362,6 +390,26 @@ impl From<ContentDocument<'_>> for Content {
                 .collect(),
             meta: document.meta.map(Cow::into_owned),
         }
+    }
+}
+
+impl<'a> From<&'a Reaction> for ReactionDocument<'a> {
+    fn from(reaction: &'a Reaction) -> Self {
+        Self {
+            emoji: reaction.emoji.as_str().into(),
+            by: user_cows(&reaction.by),
+        }
+    }
+}
+
+impl TryFrom<ReactionDocument<'_>> for Reaction {
+    type Error = Unreadable;
+
+    fn try_from(document: ReactionDocument<'_>) -> Result<Self, Unreadable> {
+        Ok(Self {
+            by: user_ids(&document.by)?,
+            emoji: document.emoji.into_owned(),
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use tidings_domain::{
-    ConversationId, ConversationRow, EventRow, MemberRow, MessageId, MessageRow, OutcomeRow, Rows,
-    TempId, Tenant, Timestamp, UserId,
+    ConversationId, ConversationRow, EditRow, EventRow, Kind, MemberRow, MessageId, MessageRow,
+    OutcomeRow, Rows, TempId, Tenant, Timestamp, UserId, Wanted,
 };
 
 use crate::{Position, StoreError};
@@ -9,31 +9,30 @@ use crate::{Position, StoreError};
 /// The projection's side of the history store.
 #[async_trait]
 pub trait HistoryWriter: Send + Sync {
-    /// Makes collections or tables and indexes, where they are not there.
+    /// Makes collections or tables and indexes, where they are not there. A
+    /// view of another version of this code is dropped first, with its
+    /// positions, so that the projection builds it anew.
     async fn prepare(&self) -> Result<(), StoreError>;
 
     /// Where every partition stands; one that is left out is at the beginning.
     async fn positions(&self) -> Result<Vec<Position>, StoreError>;
 
     /// Loads the rows that decisions are about to change, as [`Rows`] with
-    /// only `conversations` and `members` filled.
-    async fn load(
-        &self,
-        conversations: &[ConversationId],
-        members: &[(ConversationId, UserId)],
-    ) -> Result<Rows, StoreError>;
+    /// only `conversations`, `members` and `messages` filled.
+    async fn load(&self, wanted: &Wanted) -> Result<Rows, StoreError>;
 
     /// Writes rows, then the positions. Inserts that are there already are
     /// left alone; rows whose stored revision is not lower are left alone.
-    /// Events, outcomes, messages and members are written before
-    /// conversations, and all before the positions, so that a crash between
-    /// any two is mended by applying the same decisions again. Positions never
-    /// go backwards.
+    /// Events, edits, outcomes and members are written before what is withheld
+    /// of them, that before changed messages, these before conversations, and
+    /// all before the positions, so that a crash between any two is mended by
+    /// applying the same decisions again. Positions never go backwards.
     async fn write(&self, rows: &Rows, positions: &[Position]) -> Result<(), StoreError>;
 }
 
 /// The edge's side of the history store. Every question names the tenant, and
-/// finds nothing of another's.
+/// finds nothing of another's. Rows come as members may see them: without the
+/// text of what is deleted.
 #[async_trait]
 pub trait HistoryReader: Send + Sync {
     /// Where every partition stands.
@@ -70,12 +69,31 @@ pub trait HistoryReader: Send + Sync {
         user_id: &UserId,
     ) -> Result<Vec<ConversationId>, StoreError>;
 
-    /// The conversations a user is a member of, latest activity first (then by
-    /// id), after `after`, at most `limit`.
+    /// The members of a conversation, by user id, after `after`, at most
+    /// `limit`. Those who have gone are left out.
+    async fn members(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<MemberRow>, StoreError>;
+
+    /// The conversations with messages that a member has not read, and how
+    /// many: those after the own marker. By id.
+    async fn unread(
+        &self,
+        tenant: &Tenant,
+        user_id: &UserId,
+    ) -> Result<Vec<(ConversationId, u64)>, StoreError>;
+
+    /// The conversations a user is a member of (of one kind, if it is given),
+    /// latest activity first (then by id), after `after`, at most `limit`.
     async fn list(
         &self,
         tenant: &Tenant,
         user_id: &UserId,
+        kind: Option<Kind>,
         after: Option<(Timestamp, ConversationId)>,
         limit: usize,
     ) -> Result<ConversationPage, StoreError>;
@@ -86,6 +104,34 @@ pub trait HistoryReader: Send + Sync {
         tenant: &Tenant,
         message_id: MessageId,
     ) -> Result<Option<MessageRow>, StoreError>;
+
+    /// The messages with a `no` below `before`, newest first, at most `limit`;
+    /// of a thread: its replies. Without those that `viewer` has deleted for
+    /// themselves.
+    async fn page(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        viewer: &UserId,
+        thread: Option<MessageId>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<MessageRow>, StoreError>;
+
+    /// The earlier texts of a message, oldest first. None of a deleted one.
+    async fn edits(
+        &self,
+        tenant: &Tenant,
+        message_id: MessageId,
+    ) -> Result<Vec<EditRow>, StoreError>;
+
+    /// Those of these messages that a user has deleted for themselves.
+    async fn hidden(
+        &self,
+        tenant: &Tenant,
+        user_id: &UserId,
+        messages: &[MessageId],
+    ) -> Result<Vec<MessageId>, StoreError>;
 
     /// The first decision of a command: of an accepted one from its event, of
     /// any other from its outcome.
@@ -114,6 +160,6 @@ pub struct ListedConversation {
     pub conversation: ConversationRow,
     /// The user's place in it.
     pub member: MemberRow,
-    /// Its last message.
+    /// Its last message that the user has not deleted for themselves.
     pub last_message: Option<MessageRow>,
 }

@@ -68,6 +68,8 @@ command_row!(SendRow as "SendCommand" {
 command_row!(EditRow as "EditCommand" {
     message_id: Id,
     content: ContentRow<'a>,
+    author: Option<Text<'a>>,
+    posted_at: Option<i64>,
 });
 command_row!(DeleteRow as "DeleteCommand" {
     message_id: Id,
@@ -114,10 +116,14 @@ pub(super) fn encode(avro: &Avro, command: &Command) -> Result<Bytes, EncodeErro
         CommandBody::Edit {
             message_id,
             content,
-        } => avro.write(
-            topic,
-            &EditRow::new(command, (*message_id).into(), content.into()),
-        ),
+            author,
+            posted_at,
+        } => {
+            let author = author.as_ref().map(|user| text(user.as_str()));
+            let posted_at = posted_at.map(|time| time.0);
+            let (id, content) = ((*message_id).into(), content.into());
+            avro.write(topic, &EditRow::new(command, id, content, author, posted_at))
+        }
         CommandBody::Delete {
             message_id,
             scope,
@@ -211,11 +217,12 @@ pub(super) fn decode(avro: &Avro, topic: Topic, value: &[u8]) -> Result<Command,
         }
         Topic::MessageEdited => {
             let row: EditRow<'_> = avro.read(topic, value)?;
-            row.command(|message_id, content| {
-                let content = content.into_content();
+            row.command(|message_id, content, author, posted_at| {
                 Ok(CommandBody::Edit {
                     message_id: message_id.message(),
-                    content,
+                    content: content.into_content(),
+                    author: author.map(|user| UserId::parse(&user)).transpose()?,
+                    posted_at: posted_at.map(Timestamp),
                 })
             })
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidings_domain::{
     Change, Code, ConversationId, Decision, DeleteScope, Event, First, FirstOutcome, Kind, Member,
-    Outcome, ReactionOp, Role, TempId, Tenant, Timestamp, UserId,
+    Outcome, Own, ReactionOp, Role, TempId, Tenant, Timestamp, UserId,
 };
 
 use super::avro::Avro;
@@ -57,6 +57,8 @@ struct EventRow<'a> {
     user_id: Option<Text<'a>>,
     role: Option<Text<'a>>,
     title: Option<Text<'a>>,
+    up_to: Option<i64>,
+    until: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -158,6 +160,8 @@ impl<'a> From<&'a Decision> for DecisionRow<'a> {
                 row.no = event.no().map(long);
                 row.event = Some(event.into());
             }
+            // Accepted, with a change and without a seq.
+            Outcome::Noted(own) => row.event = Some(own.into()),
             Outcome::Rejected(code) => {
                 row.outcome = text(REJECTED);
                 row.code = Some(text(code.as_str()));
@@ -179,6 +183,7 @@ impl DecisionRow<'_> {
                 self.seq = Some(long(seq));
                 self.no = no.map(long);
             }
+            FirstOutcome::Noted => self.first_outcome = Some(text(ACCEPTED)),
             FirstOutcome::Rejected(code) => {
                 self.first_outcome = Some(text(REJECTED));
                 self.code = Some(text(code.as_str()));
@@ -188,16 +193,25 @@ impl DecisionRow<'_> {
 
     fn outcome(self) -> Result<Outcome, DecodeError> {
         match self.outcome.as_ref() {
-            ACCEPTED => Ok(Outcome::Accepted {
-                seq: self.seq()?,
-                event: required("event", self.event)?.into_event()?,
-            }),
+            ACCEPTED => {
+                let seq = self.seq()?;
+                let event = required("event", self.event)?;
+                match seq {
+                    Some(seq) => event
+                        .into_event()
+                        .map(|event| Outcome::Accepted { seq, event }),
+                    None => event.into_own().map(Outcome::Noted),
+                }
+            }
             REJECTED => Ok(Outcome::Rejected(self.code()?)),
             DUPLICATE => {
                 let outcome = match required("first_outcome", self.first_outcome.as_deref())? {
-                    ACCEPTED => FirstOutcome::Accepted {
-                        seq: self.seq()?,
-                        no: self.no.map(|no| count("no", no)).transpose()?,
+                    ACCEPTED => match self.seq()? {
+                        Some(seq) => FirstOutcome::Accepted {
+                            seq,
+                            no: self.no.map(|no| count("no", no)).transpose()?,
+                        },
+                        None => FirstOutcome::Noted,
                     },
                     REJECTED => FirstOutcome::Rejected(self.code()?),
                     _ => return Err(malformed("first_outcome: neither accepted nor rejected")),
@@ -209,8 +223,8 @@ impl DecisionRow<'_> {
         }
     }
 
-    fn seq(&self) -> Result<u64, DecodeError> {
-        count("seq", required("seq", self.seq)?)
+    fn seq(&self) -> Result<Option<u64>, DecodeError> {
+        self.seq.map(|seq| count("seq", seq)).transpose()
     }
 
     fn code(&self) -> Result<Code, DecodeError> {
@@ -266,7 +280,49 @@ impl<'a> From<&'a Event> for EventRow<'a> {
     }
 }
 
+impl<'a> From<&'a Own> for EventRow<'a> {
+    fn from(own: &'a Own) -> Self {
+        let mut row = Self {
+            kind: text(own.kind()),
+            ..Self::default()
+        };
+        match own {
+            Own::Read { up_to } => row.up_to = Some(long(*up_to)),
+            Own::Hide(message_id) => {
+                row.message_id = Some((*message_id).into());
+                row.scope = Some(text(DeleteScope::Me.as_str()));
+            }
+            Own::Mute { until } => {
+                row.op = Some(text(own.op()));
+                row.until = until.map(|time| time.0);
+            }
+            Own::Archive | Own::Unarchive | Own::Unmute => row.op = Some(text(own.op())),
+        }
+        row
+    }
+}
+
 impl<'a> EventRow<'a> {
+    /// A change without a seq.
+    fn into_own(self) -> Result<Own, DecodeError> {
+        match (self.kind.as_ref(), self.scope.as_deref(), self.op.as_deref()) {
+            ("message.read", _, _) => Ok(Own::Read {
+                up_to: count("event.up_to", required("event.up_to", self.up_to)?)?,
+            }),
+            ("message.deleted", Some("me"), _) => {
+                let message_id = required("event.message_id", self.message_id)?;
+                Ok(Own::Hide(message_id.message()))
+            }
+            ("conversation.updated", _, Some("archive")) => Ok(Own::Archive),
+            ("conversation.updated", _, Some("unarchive")) => Ok(Own::Unarchive),
+            ("conversation.updated", _, Some("mute")) => Ok(Own::Mute {
+                until: self.until.map(Timestamp),
+            }),
+            ("conversation.updated", _, Some("unmute")) => Ok(Own::Unmute),
+            _ => Err(malformed("event: no change of this kind is without a seq")),
+        }
+    }
+
     fn change(&mut self, change: &'a Change) {
         self.op = Some(text(change.op()));
         match change {

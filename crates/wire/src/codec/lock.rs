@@ -41,6 +41,18 @@ const FILES: &[(&str, &str)] = &[
         "conversation.state.avsc",
         include_str!("../../../../schemas/conversation.state.avsc"),
     ),
+    (
+        "history/message.edited.v1.avsc",
+        include_str!("../../../../schemas/history/message.edited.v1.avsc"),
+    ),
+    (
+        "history/message.delivered.v1.avsc",
+        include_str!("../../../../schemas/history/message.delivered.v1.avsc"),
+    ),
+    (
+        "history/conversation.state.v1.avsc",
+        include_str!("../../../../schemas/history/conversation.state.v1.avsc"),
+    ),
 ];
 
 static LOCK: LazyLock<BTreeMap<String, Vec<Version>>> = LazyLock::new(|| {

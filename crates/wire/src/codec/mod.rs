@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidings_domain::{
-    Command, CommandBody, ConversationId, Decision, Digest, Event, Outcome, Ownership, Snapshot,
-    Tenant, Timestamp,
+    Command, CommandBody, ConversationId, Decision, Digest, Event, Outcome, Own, Ownership,
+    Snapshot, Tenant, Timestamp,
 };
 use uuid::Uuid;
 
@@ -442,6 +442,13 @@ fn decision_type(decision: &Decision) -> &'static str {
             Event::MessageDeleted { .. } => "tidings.message.deleted",
             Event::MessageReacted { .. } => "tidings.message.reacted",
             Event::ConversationUpdated(_) => "tidings.conversation.updated",
+        },
+        Outcome::Noted(own) => match own {
+            Own::Read { .. } => "tidings.message.read",
+            Own::Hide(_) => "tidings.message.deleted",
+            Own::Archive | Own::Unarchive | Own::Mute { .. } | Own::Unmute => {
+                "tidings.conversation.updated"
+            }
         },
         Outcome::Rejected(_) => "tidings.command.rejected",
         Outcome::Duplicate(_) => "tidings.command.duplicate",

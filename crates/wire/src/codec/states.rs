@@ -217,6 +217,7 @@ mod window {
     const ACCEPTED: u8 = 0;
     const ACCEPTED_MESSAGE: u8 = 1;
     const REJECTED: u8 = 2;
+    const NOTED: u8 = 3;
 
     pub(super) fn encode(entries: &[(CommandKey, First)]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(entries.len() * ENTRY_BYTES);
@@ -224,6 +225,7 @@ mod window {
             let (kind, code, seq, no) = match first.outcome {
                 FirstOutcome::Accepted { seq, no: None } => (ACCEPTED, 0, seq, 0),
                 FirstOutcome::Accepted { seq, no: Some(no) } => (ACCEPTED_MESSAGE, 0, seq, no),
+                FirstOutcome::Noted => (NOTED, 0, 0, 0),
                 FirstOutcome::Rejected(code) => (REJECTED, code_number(code), 0, 0),
             };
             bytes.extend_from_slice(key.0.as_bytes());
@@ -251,6 +253,7 @@ mod window {
         let outcome = match kind {
             ACCEPTED => FirstOutcome::Accepted { seq, no: None },
             ACCEPTED_MESSAGE => FirstOutcome::Accepted { seq, no: Some(no) },
+            NOTED => FirstOutcome::Noted,
             REJECTED => {
                 let known = Code::ALL
                     .into_iter()

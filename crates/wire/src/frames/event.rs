@@ -39,7 +39,8 @@ enum EventBody<'a> {
         #[serde(serialize_with = "text")]
         message_id: MessageId,
         no: u64,
-        content: ContentBody<'a>,
+        /// Null once it is deleted.
+        content: Option<ContentBody<'a>>,
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_text")]
         reply_to: Option<MessageId>,
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_text")]
@@ -51,7 +52,8 @@ enum EventBody<'a> {
     Edited {
         #[serde(serialize_with = "text")]
         message_id: MessageId,
-        content: ContentBody<'a>,
+        /// Null once it is deleted.
+        content: Option<ContentBody<'a>>,
     },
     #[serde(rename = "message.deleted")]
     Deleted {
@@ -83,7 +85,7 @@ impl<'a> EventBody<'a> {
             } => Self::Sent {
                 message_id: *message_id,
                 no: *no,
-                content: ContentBody::of(content),
+                content: ContentBody::unless_withheld(content),
                 reply_to: *reply_to,
                 thread: *thread,
                 forwarded_from: forwarded_from.as_ref().map(ForwardedFromBody::of),
@@ -93,7 +95,7 @@ impl<'a> EventBody<'a> {
                 content,
             } => Self::Edited {
                 message_id: *message_id,
-                content: ContentBody::of(content),
+                content: ContentBody::unless_withheld(content),
             },
             Event::MessageDeleted { message_id, scope } => Self::Deleted {
                 message_id: *message_id,
@@ -219,6 +221,11 @@ pub(super) struct ContentBody<'a> {
 }
 
 impl<'a> ContentBody<'a> {
+    /// A text that is empty was taken out of its event.
+    fn unless_withheld(content: &'a Content) -> Option<Self> {
+        (!content.text.is_empty()).then(|| Self::of(content))
+    }
+
     pub(super) fn of(content: &'a Content) -> Self {
         Self {
             text: &content.text,

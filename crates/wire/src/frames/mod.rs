@@ -46,6 +46,13 @@ fn time<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error>
     serializer.serialize_str(&crate::format_time(*at))
 }
 
+fn maybe_time<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => time(at, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// JSON of a value that always has one: no map keys but strings, no floats.
 fn to_json<T: serde::Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("frames hold only what JSON can say")

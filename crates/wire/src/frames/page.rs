@@ -1,10 +1,11 @@
 use serde::Serialize;
 use tidings_domain::{
-    ConversationId, ConversationRow, MemberRow, MessageId, MessageRow, Timestamp, UserId,
+    ConversationId, ConversationRow, MemberRow, MessageId, MessageRow, Reaction, Timestamp,
+    UserId,
 };
 
 use super::event::{ContentBody, ForwardedFromBody};
-use super::{maybe_text, text, time};
+use super::{maybe_text, maybe_time, text, time};
 
 /// A message as a page shows it.
 #[derive(Serialize)]
@@ -17,7 +18,7 @@ pub struct PageMessage<'a> {
     by: &'a UserId,
     #[serde(serialize_with = "time")]
     at: Timestamp,
-    content: ContentBody<'a>,
+    content: Option<ContentBody<'a>>,
     #[serde(serialize_with = "maybe_text")]
     reply_to: Option<MessageId>,
     #[serde(serialize_with = "maybe_text")]
@@ -25,14 +26,20 @@ pub struct PageMessage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     forwarded_from: Option<ForwardedFromBody<'a>>,
     replies: u64,
-    edited_at: Option<&'a str>,
+    #[serde(serialize_with = "maybe_time")]
+    edited_at: Option<Timestamp>,
     deleted: bool,
-    reactions: [(); 0],
+    reactions: Vec<ReactionBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct ReactionBody<'a> {
+    emoji: &'a str,
+    by: Vec<&'a str>,
 }
 
 impl<'a> PageMessage<'a> {
-    /// A row of the history view. Replies, edits, deletions and reactions are
-    /// not in the view yet.
+    /// A row of the history view. What a deleted message said is not shown.
     #[must_use]
     pub fn of(row: &'a MessageRow) -> Self {
         Self {
@@ -41,14 +48,26 @@ impl<'a> PageMessage<'a> {
             seq: row.seq,
             by: &row.by,
             at: row.at,
-            content: ContentBody::of(&row.content),
+            content: match row.deleted {
+                Some(_) => None,
+                None => row.content.as_ref().map(ContentBody::of),
+            },
             reply_to: row.reply_to,
             thread: row.thread,
             forwarded_from: row.forwarded_from.as_ref().map(ForwardedFromBody::of),
-            replies: 0,
-            edited_at: None,
-            deleted: false,
-            reactions: [],
+            replies: row.replies,
+            edited_at: row.edited_at,
+            deleted: row.deleted.is_some(),
+            reactions: row.reactions.iter().map(ReactionBody::of).collect(),
+        }
+    }
+}
+
+impl<'a> ReactionBody<'a> {
+    fn of(reaction: &'a Reaction) -> Self {
+        Self {
+            emoji: &reaction.emoji,
+            by: reaction.by.iter().map(UserId::as_str).collect(),
         }
     }
 }
@@ -72,12 +91,13 @@ pub struct ListItem<'a> {
 }
 
 impl<'a> ListItem<'a> {
-    /// Rows of the history view. Mutes and archives are not in the view yet.
+    /// Rows of the history view, at this time: a mute may have ended.
     #[must_use]
     pub fn of(
         conversation: &'a ConversationRow,
         member: &'a MemberRow,
         last_message: Option<&'a MessageRow>,
+        now: Timestamp,
     ) -> Self {
         Self {
             conversation_id: conversation.conversation_id,
@@ -88,8 +108,8 @@ impl<'a> ListItem<'a> {
             last_no: conversation.last_no,
             read_up_to: member.read_no,
             unread: conversation.last_no.saturating_sub(member.read_no),
-            muted: false,
-            archived: false,
+            muted: member.is_muted(now),
+            archived: member.archived,
             closed: conversation.closed,
             last_message: last_message.map(PageMessage::of),
         }

@@ -244,8 +244,9 @@ pub enum OutcomeState {
         /// The message it made or is about.
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_text")]
         message_id: Option<MessageId>,
-        /// Its event's position.
-        seq: u64,
+        /// Its event's position; none of a change that is the sender's own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
         /// The message's ordinal.
         #[serde(skip_serializing_if = "Option::is_none")]
         no: Option<u64>,
@@ -269,8 +270,13 @@ impl OutcomeState {
         match first {
             FirstOutcome::Accepted { seq, no } => Self::Delivered {
                 message_id: no.map(|_| key.message_id()),
-                seq,
+                seq: Some(seq),
                 no,
+            },
+            FirstOutcome::Noted => Self::Delivered {
+                message_id: None,
+                seq: None,
+                no: None,
             },
             FirstOutcome::Rejected(code) => Self::Rejected { code },
         }
@@ -282,8 +288,13 @@ impl From<&OutcomeRow> for OutcomeState {
         match row.outcome {
             FirstOutcome::Accepted { seq, no } => Self::Delivered {
                 message_id: row.message_id,
-                seq,
+                seq: Some(seq),
                 no,
+            },
+            FirstOutcome::Noted => Self::Delivered {
+                message_id: row.message_id,
+                seq: None,
+                no: None,
             },
             FirstOutcome::Rejected(code) => Self::Rejected { code },
         }

@@ -544,7 +544,7 @@ fn frames_are_written_as_the_protocol_shows() {
             ServerFrame::Outcomes {
                 id: "q5",
                 outcomes: vec![
-                    OutcomeItem { temp_id: &m1, state: OutcomeState::Delivered { message_id, seq: 12, no: Some(9) } },
+                    OutcomeItem { temp_id: &m1, state: OutcomeState::Delivered { message_id, seq: Some(12), no: Some(9) } },
                     OutcomeItem { temp_id: &m1, state: OutcomeState::Rejected { code: Code::Closed } },
                     OutcomeItem { temp_id: &m1, state: OutcomeState::Unknown },
                 ],

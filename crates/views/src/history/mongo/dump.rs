@@ -1,10 +1,10 @@
 use async_trait::async_trait;
 use mongodb::bson::doc;
 use mongodb::options::FindOptions;
-use tidings_domain::{ConversationRow, EventRow, MemberRow, MessageRow, Model, OutcomeRow};
+use tidings_domain::{EditRow, Model, OutcomeRow};
 
 use super::{MongoHistory, read};
-use crate::conformance::{Dump, model};
+use crate::conformance::{Dump, Dumped, model};
 use crate::history::StoreError;
 use crate::history::document::Unreadable;
 
@@ -17,6 +17,8 @@ async fn outcomes(history: &MongoHistory) -> Result<Vec<OutcomeRow>, StoreError>
     let options = FindOptions::default();
     let mut records = read::find_records::<OutcomeRow>(history, doc! {}, options).await?;
     records.retain(|record| !record.is_of_event());
+    // Of one command what was accepted counts.
+    records.sort_by_key(|record| !record.is_accepted());
     let rows = records.into_iter().map(TryInto::try_into);
     Ok(rows.collect::<Result<_, Unreadable>>()?)
 }
@@ -24,11 +26,16 @@ async fn outcomes(history: &MongoHistory) -> Result<Vec<OutcomeRow>, StoreError>
 #[async_trait]
 impl Dump for MongoHistory {
     async fn dump(&self) -> Result<Model, StoreError> {
-        let events: Vec<EventRow> = all(self).await?;
-        let outcomes = outcomes(self).await?;
-        let messages: Vec<MessageRow> = all(self).await?;
-        let conversations: Vec<ConversationRow> = all(self).await?;
-        let members: Vec<MemberRow> = all(self).await?;
-        Ok(model(events, outcomes, messages, conversations, members))
+        let unpurged = doc! { "content": { "$ne": null } };
+        let edits = read::find::<EditRow>(self, unpurged, FindOptions::default());
+        Ok(model(Dumped {
+            events: all(self).await?,
+            outcomes: outcomes(self).await?,
+            messages: all(self).await?,
+            edits: edits.await?,
+            hidden: all(self).await?,
+            conversations: all(self).await?,
+            members: all(self).await?,
+        }))
     }
 }

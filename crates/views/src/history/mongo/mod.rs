@@ -4,6 +4,7 @@
 #[cfg(any(test, feature = "testing"))]
 mod dump;
 mod error;
+mod prepare;
 mod read;
 mod record;
 #[cfg(test)]
@@ -13,14 +14,14 @@ mod write;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::doc;
 use mongodb::options::{
     ClientOptions, DatabaseOptions, FindOptions, ReadPreference, SelectionCriteria, WriteConcern,
 };
-use mongodb::{Client, Database, IndexModel};
+use mongodb::{Client, Database};
 use tidings_domain::{
-    CommandKey, ConversationId, ConversationRow, EventRow, MemberRow, MessageId, MessageRow,
-    OutcomeRow, Rows, TempId, Tenant, Timestamp, UserId,
+    CommandKey, ConversationId, ConversationRow, EditRow, EventRow, Kind, MemberRow, MessageId,
+    MessageRow, OutcomeRow, Rows, TempId, Tenant, Timestamp, UserId, Wanted,
 };
 
 use self::error::classify;
@@ -106,31 +107,21 @@ impl MongoHistory {
 #[async_trait]
 impl HistoryWriter for MongoHistory {
     async fn prepare(&self) -> Result<(), StoreError> {
-        // For the conversations of a user. All else is found by `_id`.
-        let keys = doc! { "tenant": 1, "user_id": 1 };
-        let by_user = IndexModel::builder().keys(keys).build();
-        let members = self.database.collection::<Document>("members");
-        self.in_time(async { members.create_index(by_user).await.map(drop) })
-            .await
+        prepare::prepare(self).await
     }
 
     async fn positions(&self) -> Result<Vec<Position>, StoreError> {
         self.all_positions().await
     }
 
-    async fn load(
-        &self,
-        conversations: &[ConversationId],
-        members: &[(ConversationId, UserId)],
-    ) -> Result<Rows, StoreError> {
-        let conversations = conversations.iter().map(|id| id_text(id.0)).collect();
-        let members = members
-            .iter()
-            .map(|(id, user)| member_id(*id, user))
-            .collect();
-        let (conversations, members) = tokio::try_join!(
-            read::find_all::<ConversationRow>(self, conversations),
-            read::find_all::<MemberRow>(self, members),
+    async fn load(&self, wanted: &Wanted) -> Result<Rows, StoreError> {
+        let conversations = wanted.conversations.iter().map(|id| id_text(id.0));
+        let members = wanted.members.iter().map(|(id, user)| member_id(*id, user));
+        let messages = wanted.messages.iter().map(|id| id_text(id.0));
+        let (conversations, members, messages) = tokio::try_join!(
+            read::find_all::<ConversationRow>(self, conversations.collect()),
+            read::find_all::<MemberRow>(self, members.collect()),
+            read::find_all::<MessageRow>(self, messages.collect()),
         )?;
         let conversations = conversations.into_iter();
         let members = members.into_iter();
@@ -140,6 +131,10 @@ impl HistoryWriter for MongoHistory {
                 .collect(),
             members: members
                 .map(|row| ((row.conversation_id, row.user_id.clone()), row))
+                .collect(),
+            messages: messages
+                .into_iter()
+                .map(|row| (row.message_id, row))
                 .collect(),
             ..Rows::default()
         })
@@ -191,14 +186,69 @@ impl HistoryReader for MongoHistory {
         read::memberships(self, tenant, user_id).await
     }
 
+    async fn members(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<MemberRow>, StoreError> {
+        read::members(self, tenant, conversation_id, after, limit).await
+    }
+
+    async fn unread(
+        &self,
+        tenant: &Tenant,
+        user_id: &UserId,
+    ) -> Result<Vec<(ConversationId, u64)>, StoreError> {
+        read::unread(self, tenant, user_id).await
+    }
+
     async fn list(
         &self,
         tenant: &Tenant,
         user_id: &UserId,
+        kind: Option<Kind>,
         after: Option<(Timestamp, ConversationId)>,
         limit: usize,
     ) -> Result<ConversationPage, StoreError> {
-        read::list(self, tenant, user_id, after, limit).await
+        read::list(self, tenant, user_id, kind, after, limit).await
+    }
+
+    async fn page(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        viewer: &UserId,
+        thread: Option<MessageId>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        let query = read::PageQuery {
+            conversation_id,
+            viewer,
+            thread,
+            before,
+            limit,
+        };
+        read::page(self, tenant, &query).await
+    }
+
+    async fn edits(
+        &self,
+        tenant: &Tenant,
+        message_id: MessageId,
+    ) -> Result<Vec<EditRow>, StoreError> {
+        read::edits(self, tenant, message_id).await
+    }
+
+    async fn hidden(
+        &self,
+        tenant: &Tenant,
+        user_id: &UserId,
+        messages: &[MessageId],
+    ) -> Result<Vec<MessageId>, StoreError> {
+        read::hidden(self, tenant, user_id, messages).await
     }
 
     async fn message(
@@ -206,7 +256,9 @@ impl HistoryReader for MongoHistory {
         tenant: &Tenant,
         message_id: MessageId,
     ) -> Result<Option<MessageRow>, StoreError> {
-        read::find_one(self, tenant, id_text(message_id.0)).await
+        let row: Option<MessageRow> =
+            read::find_one(self, tenant, id_text(message_id.0)).await?;
+        Ok(row.map(MessageRow::shown))
     }
 
     async fn outcome(

@@ -3,14 +3,15 @@ use std::borrow::Cow;
 use mongodb::bson::DateTime;
 use serde::{Deserialize, Serialize};
 use tidings_domain::{
-    Code, CommandKey, ConversationId, ConversationRow, Epoch, EventRow, FirstOutcome, MemberRow,
-    MessageRow, OutcomeRow, OwnerId, Ownership, TempId, Tenant, Timestamp, UserId,
+    Code, CommandKey, ConversationId, ConversationRow, EditRow, Epoch, EventRow, FirstOutcome,
+    HiddenRow, MemberRow, MessageId, MessageRow, Mute, OutcomeRow, OwnerId, Ownership, TempId,
+    Tenant, Timestamp, UserId,
 };
 use uuid::Uuid;
 
 use crate::history::Position;
 use crate::history::document::{
-    self, ContentDocument, EventDocument, ForwardedDocument, Unreadable, id_text,
+    self, ContentDocument, EventDocument, ForwardedDocument, ReactionDocument, Unreadable, id_text,
 };
 
 type Text<'a> = Cow<'a, str>;
@@ -27,6 +28,13 @@ pub(super) struct EventRecord<'a> {
     by: Text<'a>,
     temp_id: Text<'a>,
     event: EventDocument<'a>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    withheld: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A document of `messages`. `_id` is the message's.
@@ -38,16 +46,53 @@ pub(super) struct MessageRecord<'a> {
     conversation_id: Text<'a>,
     no: u64,
     seq: u64,
-    rev: u64,
     by: Text<'a>,
     at: DateTime,
-    content: ContentDocument<'a>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reply_to: Option<Text<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     thread: Option<Text<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     forwarded_from: Option<ForwardedDocument<'a>>,
+    state: MessageState<'a>,
+}
+
+/// What changes of a message. Its revision comes first, see `write`.
+#[derive(Debug, Serialize, Deserialize)]
+struct MessageState<'a> {
+    rev: u64,
+    /// Null after a purge.
+    content: Option<ContentDocument<'a>>,
+    edited_at: Option<DateTime>,
+    deleted: Option<Text<'a>>,
+    reactions: Vec<ReactionDocument<'a>>,
+    replies: u64,
+}
+
+/// A document of `edits`. `_id` is `message:seq`, `seq` being that of the edit
+/// that replaced this text. A purge takes out the content and leaves the rest,
+/// so that a projection that has not seen it yet cannot put the text back.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct EditRecord<'a> {
+    #[serde(rename = "_id")]
+    id: Text<'a>,
+    message_id: Text<'a>,
+    conversation_id: Text<'a>,
+    tenant: Text<'a>,
+    pub(super) seq: u64,
+    at: DateTime,
+    content: Option<ContentDocument<'a>>,
+}
+
+/// A document of `hidden`. `_id` is `tenant/user/message`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HiddenRecord<'a> {
+    #[serde(rename = "_id")]
+    id: Text<'a>,
+    tenant: Text<'a>,
+    conversation_id: Text<'a>,
+    user_id: Text<'a>,
+    message_id: Text<'a>,
 }
 
 /// A document of `conversations`. `_id` is the conversation's.
@@ -81,20 +126,31 @@ pub(super) struct MemberRecord<'a> {
     conversation_id: Text<'a>,
     user_id: Text<'a>,
     state: MemberState<'a>,
+    settings: MemberSettings,
+    read_no: u64,
 }
 
-/// What changes of a member. Its revision comes first, see `write`.
+/// What events change of a member. Its revision comes first, see `write`.
 #[derive(Debug, Serialize, Deserialize)]
 struct MemberState<'a> {
     rev: u64,
     role: Option<Text<'a>>,
-    read_no: u64,
+}
+
+/// What members change for themselves. Its revision comes first, see `write`.
+#[derive(Debug, Serialize, Deserialize)]
+struct MemberSettings {
+    rev: i64,
+    archived: bool,
+    muted: bool,
+    muted_until: Option<DateTime>,
 }
 
 /// A document of `outcomes`, of every command that sent no message: a message
 /// is found by its command's key already, which is its id. `_id` is that key;
-/// with `:event` behind it where the command made an event, as a command may
-/// be refused first, and accepted when it comes again after the dedupe window.
+/// with `:event` behind it where the command was accepted, as one may be refused
+/// first, and accepted when it comes again after the dedupe window. An own change
+/// has neither seq nor code.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OutcomeRecord<'a> {
     #[serde(rename = "_id")]
@@ -130,16 +186,25 @@ pub(super) fn event_id(conversation_id: ConversationId, seq: u64) -> String {
     format!("{conversation_id}:{seq}")
 }
 
+pub(super) fn edit_id(message_id: MessageId, seq: u64) -> String {
+    format!("{message_id}:{seq}")
+}
+
+/// No tenant and no user has a slash in its name.
+pub(super) fn hidden_id(tenant: &Tenant, user_id: &UserId, message_id: MessageId) -> String {
+    format!("{tenant}/{user_id}/{message_id}")
+}
+
 pub(super) fn member_id(conversation_id: ConversationId, user_id: &UserId) -> String {
     format!("{conversation_id}:{user_id}")
 }
 
-/// The `_id` of the outcome of a command that made no event.
+/// The `_id` of the outcome of a command that was refused, or a duplicate.
 pub(super) fn outcome_id(key: CommandKey) -> String {
     id_text(key.0)
 }
 
-/// The `_id` of the outcome of a command that made an event, but no message.
+/// The `_id` of the outcome of a command that was accepted, but made no message.
 pub(super) fn event_outcome_id(key: CommandKey) -> String {
     format!("{}{OF_EVENT}", id_text(key.0))
 }
@@ -177,6 +242,7 @@ impl<'a> From<&'a EventRow> for EventRecord<'a> {
             by: row.by.as_str().into(),
             temp_id: row.temp_id.as_str().into(),
             event: (&row.event).into(),
+            withheld: row.withheld,
         }
     }
 }
@@ -193,6 +259,61 @@ impl TryFrom<EventRecord<'_>> for EventRow {
             by: document::user_id(&record.by)?,
             temp_id: temp_id(&record.temp_id)?,
             event: record.event.try_into()?,
+            withheld: record.withheld,
+        })
+    }
+}
+
+impl<'a> From<&'a EditRow> for EditRecord<'a> {
+    fn from(row: &'a EditRow) -> Self {
+        Self {
+            id: edit_id(row.message_id, row.seq).into(),
+            message_id: id_text(row.message_id.0).into(),
+            conversation_id: id_text(row.conversation_id.0).into(),
+            tenant: row.tenant.as_str().into(),
+            seq: row.seq,
+            at: date(row.at),
+            content: Some((&row.content).into()),
+        }
+    }
+}
+
+impl TryFrom<EditRecord<'_>> for EditRow {
+    type Error = Unreadable;
+
+    fn try_from(record: EditRecord<'_>) -> Result<Self, Unreadable> {
+        Ok(Self {
+            message_id: document::message_id(&record.message_id)?,
+            conversation_id: document::conversation_id(&record.conversation_id)?,
+            tenant: tenant(&record.tenant)?,
+            seq: record.seq,
+            at: timestamp(record.at),
+            content: record.content.ok_or(Unreadable("edit"))?.into(),
+        })
+    }
+}
+
+impl<'a> From<&'a HiddenRow> for HiddenRecord<'a> {
+    fn from(row: &'a HiddenRow) -> Self {
+        Self {
+            id: hidden_id(&row.tenant, &row.user_id, row.message_id).into(),
+            tenant: row.tenant.as_str().into(),
+            conversation_id: id_text(row.conversation_id.0).into(),
+            user_id: row.user_id.as_str().into(),
+            message_id: id_text(row.message_id.0).into(),
+        }
+    }
+}
+
+impl TryFrom<HiddenRecord<'_>> for HiddenRow {
+    type Error = Unreadable;
+
+    fn try_from(record: HiddenRecord<'_>) -> Result<Self, Unreadable> {
+        Ok(Self {
+            tenant: tenant(&record.tenant)?,
+            conversation_id: document::conversation_id(&record.conversation_id)?,
+            user_id: document::user_id(&record.user_id)?,
+            message_id: document::message_id(&record.message_id)?,
         })
     }
 }
@@ -205,13 +326,19 @@ impl<'a> From<&'a MessageRow> for MessageRecord<'a> {
             conversation_id: id_text(row.conversation_id.0).into(),
             no: row.no,
             seq: row.seq,
-            rev: row.rev,
             by: row.by.as_str().into(),
             at: date(row.at),
-            content: (&row.content).into(),
             reply_to: optional_id(row.reply_to.map(|id| id.0)),
             thread: optional_id(row.thread.map(|id| id.0)),
             forwarded_from: row.forwarded_from.as_ref().map(Into::into),
+            state: MessageState {
+                rev: row.rev,
+                content: row.content.as_ref().map(Into::into),
+                edited_at: row.edited_at.map(date),
+                deleted: row.deleted.map(|scope| scope.as_str().into()),
+                reactions: document::reactions(&row.reactions),
+                replies: row.replies,
+            },
         }
     }
 }
@@ -221,19 +348,25 @@ impl TryFrom<MessageRecord<'_>> for MessageRow {
 
     fn try_from(record: MessageRecord<'_>) -> Result<Self, Unreadable> {
         let message_id = |id: Option<Text<'_>>| id.as_deref().map(document::message_id).transpose();
+        let state = record.state;
+        let deleted = state.deleted.as_deref().map(document::delete_scope);
         Ok(Self {
             message_id: document::message_id(&record.id)?,
             conversation_id: document::conversation_id(&record.conversation_id)?,
             tenant: tenant(&record.tenant)?,
             no: record.no,
             seq: record.seq,
-            rev: record.rev,
+            rev: state.rev,
             by: document::user_id(&record.by)?,
             at: timestamp(record.at),
-            content: record.content.into(),
+            content: state.content.map(Into::into),
             reply_to: message_id(record.reply_to)?,
             thread: message_id(record.thread)?,
             forwarded_from: record.forwarded_from.map(TryInto::try_into).transpose()?,
+            edited_at: state.edited_at.map(timestamp),
+            deleted: deleted.transpose()?,
+            reactions: document::read_reactions(state.reactions)?,
+            replies: state.replies,
         })
     }
 }
@@ -288,8 +421,14 @@ impl<'a> From<&'a MemberRow> for MemberRecord<'a> {
             state: MemberState {
                 rev: row.rev,
                 role: row.role.map(|role| role.as_str().into()),
-                read_no: row.read_no,
             },
+            settings: MemberSettings {
+                rev: row.settings_rev,
+                archived: row.archived,
+                muted: row.muted.is_some(),
+                muted_until: row.muted.and_then(|mute| mute.until).map(date),
+            },
+            read_no: row.read_no,
         }
     }
 }
@@ -298,6 +437,7 @@ impl TryFrom<MemberRecord<'_>> for MemberRow {
     type Error = Unreadable;
 
     fn try_from(record: MemberRecord<'_>) -> Result<Self, Unreadable> {
+        let settings = record.settings;
         Ok(Self {
             conversation_id: document::conversation_id(&record.conversation_id)?,
             user_id: document::user_id(&record.user_id)?,
@@ -308,8 +448,13 @@ impl TryFrom<MemberRecord<'_>> for MemberRow {
                 .as_deref()
                 .map(document::role)
                 .transpose()?,
-            read_no: record.state.read_no,
+            read_no: record.read_no,
             rev: record.state.rev,
+            archived: settings.archived,
+            muted: settings.muted.then_some(Mute {
+                until: settings.muted_until.map(timestamp),
+            }),
+            settings_rev: settings.rev,
         })
     }
 }
@@ -320,6 +465,7 @@ impl<'a> OutcomeRecord<'a> {
         let key = CommandKey::of(&row.tenant, row.conversation_id, &row.by, &row.temp_id);
         let (seq, no, code) = match row.outcome {
             FirstOutcome::Accepted { seq, no } => (Some(seq), no, None),
+            FirstOutcome::Noted => (None, None, None),
             FirstOutcome::Rejected(code) => (None, None, Some(code.as_str().into())),
         };
         Self {
@@ -336,9 +482,15 @@ impl<'a> OutcomeRecord<'a> {
         }
     }
 
-    /// Whether the command made an event.
-    pub(super) fn is_of_event(&self) -> bool {
+    /// Whether the command was accepted by this decision.
+    pub(super) fn is_accepted(&self) -> bool {
         self.id.ends_with(OF_EVENT)
+    }
+
+    /// Whether the command made an event.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn is_of_event(&self) -> bool {
+        self.is_accepted() && self.seq.is_some()
     }
 
     pub(super) fn id(&self) -> &str {
@@ -352,8 +504,9 @@ impl TryFrom<OutcomeRecord<'_>> for OutcomeRow {
     fn try_from(record: OutcomeRecord<'_>) -> Result<Self, Unreadable> {
         let outcome = match (record.seq, record.code.as_deref()) {
             (Some(seq), _) => FirstOutcome::Accepted { seq, no: record.no },
-            (None, code) => {
-                FirstOutcome::Rejected(code.and_then(Code::parse).ok_or(Unreadable("code"))?)
+            (None, None) => FirstOutcome::Noted,
+            (None, Some(code)) => {
+                FirstOutcome::Rejected(Code::parse(code).ok_or(Unreadable("code"))?)
             }
         };
         Ok(Self {

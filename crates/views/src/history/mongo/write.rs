@@ -3,14 +3,14 @@ use std::collections::HashSet;
 use mongodb::Collection;
 use mongodb::bson::{Document, doc, serialize_to_document};
 use serde::Serialize;
-use tidings_domain::{OutcomeRow, Rows};
+use tidings_domain::{DeleteScope, FirstOutcome, OutcomeRow, Rows, Withheld};
 
 use super::error::{of_insert, of_update};
 use super::record::{
-    ConversationRecord, EventRecord, MemberRecord, MessageRecord, OutcomeRecord, PositionRecord,
-    event_outcome_id, outcome_id,
+    ConversationRecord, EditRecord, EventRecord, HiddenRecord, MemberRecord, MessageRecord,
+    OutcomeRecord, PositionRecord, edit_id, event_id, event_outcome_id, outcome_id,
 };
-use super::{MongoHistory, WRITE_CONCERN_TIMEOUT};
+use super::{MongoHistory, WRITE_CONCERN_TIMEOUT, read};
 use crate::history::outcome::of_event;
 use crate::history::{Position, StoreError};
 
@@ -26,16 +26,52 @@ pub(super) async fn write(
 ) -> Result<(), StoreError> {
     let of_events = outcomes_of_events(rows);
     let outcomes = outcome_records(&rows.outcomes, &of_events);
-    let (events, messages, outcomes, members) = tokio::join!(
+    // One that was only posted must not replace one that is there.
+    let (posted, changed): (Vec<_>, Vec<_>) =
+        rows.messages.values().partition(|row| row.rev == row.seq);
+    let (events, posted, edits, outcomes, hidden, members) = tokio::join!(
         insert::<EventRecord<'_>>(history, "events", records(&rows.events)),
-        insert::<MessageRecord<'_>>(history, "messages", records(&rows.messages)),
+        insert::<MessageRecord<'_>>(history, "messages", records(posted)),
+        insert::<EditRecord<'_>>(history, "edits", records(&rows.edits)),
         insert(history, "outcomes", outcomes),
+        insert::<HiddenRecord<'_>>(history, "hidden", records(&rows.hidden)),
         update::<MemberRecord<'_>>(history, "members", records(rows.members.values())),
     );
-    events.and(messages).and(outcomes).and(members)?;
+    events.and(posted).and(edits).and(outcomes).and(hidden).and(members)?;
+    for withheld in &rows.withheld {
+        withhold(history, withheld).await?;
+    }
+    update::<MessageRecord<'_>>(history, "messages", records(changed)).await?;
     let conversations = records(rows.conversations.values());
     update::<ConversationRecord<'_>>(history, "conversations", conversations).await?;
     update::<PositionRecord<'_>>(history, "positions", records(positions)).await
+}
+
+/// Marks the events that hold a message's text, and of a purge takes out the
+/// text, there and in the edits. Before the message's own row tells of it, so
+/// that whatever stops it half-way, it is done again.
+async fn withhold(history: &MongoHistory, withheld: &Withheld) -> Result<(), StoreError> {
+    let edits = read::edit_seqs(history, withheld.message_id).await?;
+    let is_purge = withheld.scope == DeleteScope::Purge;
+    let event_change = if is_purge {
+        doc! { "$set": { "withheld": true, "event.content": null } }
+    } else {
+        doc! { "$set": { "withheld": true } }
+    };
+    let seqs = edits.iter().copied().chain([withheld.seq]);
+    let of_events = seqs.map(|seq| {
+        let id = event_id(withheld.conversation_id, seq);
+        doc! { "q": { "_id": id }, "u": event_change.clone() }
+    });
+    run_updates(history, "events", &of_events.collect::<Vec<_>>()).await?;
+    if !is_purge {
+        return Ok(());
+    }
+    let of_edits = edits.iter().map(|seq| {
+        let id = edit_id(withheld.message_id, *seq);
+        doc! { "q": { "_id": id }, "u": { "$set": { "content": null } } }
+    });
+    run_updates(history, "edits", &of_edits.collect::<Vec<_>>()).await
 }
 
 fn records<R, T: From<R>>(rows: impl IntoIterator<Item = R>) -> Vec<T> {
@@ -57,9 +93,10 @@ fn outcome_records<'a>(
     outcomes: &'a [OutcomeRow],
     of_events: &'a [OutcomeRow],
 ) -> Vec<OutcomeRecord<'a>> {
-    let outcomes = outcomes
-        .iter()
-        .map(|row| OutcomeRecord::new(row, outcome_id));
+    let outcomes = outcomes.iter().map(|row| match row.outcome {
+        FirstOutcome::Noted => OutcomeRecord::new(row, event_outcome_id),
+        _ => OutcomeRecord::new(row, outcome_id),
+    });
     let of_events = of_events
         .iter()
         .map(|row| OutcomeRecord::new(row, event_outcome_id));
@@ -91,12 +128,20 @@ async fn update<T: Serialize>(
     collection: &str,
     records: Vec<T>,
 ) -> Result<(), StoreError> {
-    for chunk in records.chunks(UPDATES_A_COMMAND) {
-        let updates = chunk.iter().map(upsert).collect::<Result<Vec<_>, _>>()?;
+    let updates = records.iter().map(upsert).collect::<Result<Vec<_>, _>>()?;
+    run_updates(history, collection, &updates).await
+}
+
+async fn run_updates(
+    history: &MongoHistory,
+    collection: &str,
+    updates: &[Document],
+) -> Result<(), StoreError> {
+    for chunk in updates.chunks(UPDATES_A_COMMAND) {
         let wtimeout = i64::try_from(WRITE_CONCERN_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
         let command = doc! {
             "update": collection,
-            "updates": updates,
+            "updates": chunk,
             "ordered": false,
             "writeConcern": { "w": "majority", "wtimeout": wtimeout },
         };
@@ -107,6 +152,10 @@ async fn update<T: Serialize>(
     }
     Ok(())
 }
+
+/// What else of a record never goes back: a member's own settings, by their own
+/// revision, and their read marker.
+const GROWING: [&str; 2] = ["settings", "read_no"];
 
 /// Puts a record in the place of the one with its `_id`, unless that is as new.
 ///
@@ -122,8 +171,13 @@ fn upsert(record: &impl Serialize) -> Result<Document, StoreError> {
         serialize_to_document(record).map_err(|error| StoreError::Data(error.to_string()))?;
     let missing = || StoreError::Data("a record without _id or state".to_owned());
     let id = fields.remove("_id").ok_or_else(missing)?;
-    let state = fields.remove("state").ok_or_else(missing)?;
-    let mut change = doc! { "$max": { "state": state } };
+    let mut max = doc! { "state": fields.remove("state").ok_or_else(missing)? };
+    for growing in GROWING {
+        if let Some(value) = fields.remove(growing) {
+            max.insert(growing, value);
+        }
+    }
+    let mut change = doc! { "$max": max };
     if !fields.is_empty() {
         change.insert("$setOnInsert", fields);
     }
@@ -157,13 +211,11 @@ mod tests {
             last_no: 0,
             last_message_id: None,
         };
+        let user_id = UserId::parse("alice").expect("a valid user id");
         let member = MemberRow {
-            conversation_id,
-            user_id: UserId::parse("alice").expect("a valid user id"),
-            tenant,
-            role: None,
-            read_no: 0,
             rev: 7,
+            settings_rev: 7,
+            ..MemberRow::new(tenant, conversation_id, user_id)
         };
         let position = Position {
             partition: 0,
@@ -177,14 +229,17 @@ mod tests {
         ];
         for (update, revision) in updates {
             let update = update.expect("serializes");
-            let state = update
+            let max = update
                 .get_document("u")
-                .and_then(|change| change.get_document("$max"));
-            let state = state
-                .and_then(|max| max.get_document("state"))
-                .expect("a state");
+                .and_then(|change| change.get_document("$max"))
+                .expect("a guarded change");
+            let state = max.get_document("state").expect("a state");
             let first = state.iter().next();
             assert_eq!(first, Some((&revision.to_owned(), &Bson::Int64(7))));
+            let settings = max.get_document("settings").ok();
+            if let Some(settings) = settings {
+                assert_eq!(settings.iter().next(), Some((&"rev".to_owned(), &Bson::Int64(7))));
+            }
             let query = update.get_document("q").expect("a query");
             assert_eq!(query.keys().collect::<Vec<_>>(), ["_id"]);
         }

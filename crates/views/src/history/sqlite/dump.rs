@@ -1,9 +1,11 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Row};
-use tidings_domain::{ConversationId, MessageId, Model, OutcomeRow, Timestamp};
+use tidings_domain::{
+    ConversationId, HiddenRow, MessageId, Model, OutcomeRow, Timestamp,
+};
 
 use super::{SqliteHistory, read};
-use crate::conformance::{Dump, model};
+use crate::conformance::{Dump, Dumped, model};
 use crate::history::StoreError;
 
 #[async_trait]
@@ -24,14 +26,26 @@ fn all<T>(
 fn dump(connection: &Connection) -> rusqlite::Result<Model> {
     let events = all(
         connection,
-        "SELECT conversation_id, seq, tenant, at, sender, temp_id, event FROM history_events",
+        "SELECT conversation_id, seq, tenant, at, sender, temp_id, event, withheld \
+         FROM history_events",
         read::event_row,
     )?;
     let messages = all(
         connection,
         "SELECT message_id, conversation_id, tenant, no, seq, rev, sender, at, content, reply_to, \
-         thread, forwarded_from FROM history_messages",
+         thread, forwarded_from, edited_at, deleted, reactions, replies FROM history_messages",
         read::message_row,
+    )?;
+    let edits = all(
+        connection,
+        "SELECT message_id, seq, conversation_id, tenant, at, content FROM history_edits \
+         WHERE content IS NOT NULL",
+        read::edit_row,
+    )?;
+    let hidden = all(
+        connection,
+        "SELECT tenant, conversation_id, user_id, message_id FROM history_hidden",
+        hidden_row,
     )?;
     let conversations = all(
         connection,
@@ -41,7 +55,8 @@ fn dump(connection: &Connection) -> rusqlite::Result<Model> {
     )?;
     let members = all(
         connection,
-        "SELECT conversation_id, user_id, tenant, role, read_no, rev FROM history_members",
+        "SELECT conversation_id, user_id, tenant, role, read_no, rev, archived, muted, \
+         muted_until, settings_rev FROM history_members",
         |row| read::member_row(row, 0),
     )?;
     let outcomes = all(
@@ -50,7 +65,24 @@ fn dump(connection: &Connection) -> rusqlite::Result<Model> {
          FROM history_outcomes",
         outcome_row,
     )?;
-    Ok(model(events, outcomes, messages, conversations, members))
+    Ok(model(Dumped {
+        events,
+        outcomes,
+        messages,
+        edits,
+        hidden,
+        conversations,
+        members,
+    }))
+}
+
+fn hidden_row(row: &Row<'_>) -> rusqlite::Result<HiddenRow> {
+    Ok(HiddenRow {
+        tenant: read::tenant(row, 0)?,
+        conversation_id: ConversationId(read::required_id(row, 1)?),
+        user_id: read::user_id(row, 2)?,
+        message_id: MessageId(read::required_id(row, 3)?),
+    })
 }
 
 fn outcome_row(row: &Row<'_>) -> rusqlite::Result<OutcomeRow> {

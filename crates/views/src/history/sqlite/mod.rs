@@ -11,8 +11,8 @@ mod write;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use tidings_domain::{
-    CommandKey, ConversationId, ConversationRow, EventRow, MemberRow, MessageId, MessageRow,
-    OutcomeRow, Rows, TempId, Tenant, Timestamp, UserId,
+    CommandKey, ConversationId, ConversationRow, EditRow, EventRow, Kind, MemberRow, MessageId,
+    MessageRow, OutcomeRow, Rows, TempId, Tenant, Timestamp, UserId, Wanted,
 };
 use tidings_sqlite::Database;
 
@@ -54,30 +54,47 @@ impl SqliteHistory {
 #[async_trait]
 impl HistoryWriter for SqliteHistory {
     async fn prepare(&self) -> Result<(), StoreError> {
-        self.run(|connection| connection.execute_batch(schema::TABLES))
-            .await
+        self.run(|connection| {
+            connection.execute_batch(schema::STAMP)?;
+            let found: Option<i64> = connection
+                .query_row("SELECT max(version) FROM history_schema", [], |row| row.get(0))?;
+            if found != Some(schema::VERSION) {
+                let version = schema::VERSION;
+                tracing::info!(?found, version, "making the tables of the history view");
+                connection.execute_batch(schema::DROP)?;
+            }
+            connection.execute_batch(schema::TABLES)?;
+            connection
+                .execute(
+                    "INSERT INTO history_schema (version) VALUES (?1) ON CONFLICT DO NOTHING",
+                    [schema::VERSION],
+                )
+                .map(drop)
+        })
+        .await
     }
 
     async fn positions(&self) -> Result<Vec<Position>, StoreError> {
         self.read(read::positions).await
     }
 
-    async fn load(
-        &self,
-        conversations: &[ConversationId],
-        members: &[(ConversationId, UserId)],
-    ) -> Result<Rows, StoreError> {
-        let (conversations, members) = (conversations.to_vec(), members.to_vec());
+    async fn load(&self, wanted: &Wanted) -> Result<Rows, StoreError> {
+        let wanted = wanted.clone();
         self.read(move |connection| {
             let mut rows = Rows::default();
-            for id in conversations {
+            for id in wanted.conversations {
                 if let Some(row) = read::load_conversation(connection, id)? {
                     rows.conversations.insert(id, row);
                 }
             }
-            for (id, user) in members {
+            for (id, user) in wanted.members {
                 if let Some(row) = read::load_member(connection, id, &user)? {
                     rows.members.insert((id, user), row);
+                }
+            }
+            for id in wanted.messages {
+                if let Some(row) = read::load_message(connection, id)? {
+                    rows.messages.insert(id, row);
                 }
             }
             Ok(rows)
@@ -146,16 +163,96 @@ impl HistoryReader for SqliteHistory {
             .await
     }
 
+    async fn members(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<MemberRow>, StoreError> {
+        let (tenant, after) = (tenant.clone(), after.cloned());
+        self.read(move |connection| {
+            read::members(connection, &tenant, conversation_id, after.as_ref(), limit)
+        })
+        .await
+    }
+
+    async fn unread(
+        &self,
+        tenant: &Tenant,
+        user_id: &UserId,
+    ) -> Result<Vec<(ConversationId, u64)>, StoreError> {
+        let (tenant, user_id) = (tenant.clone(), user_id.clone());
+        self.read(move |connection| read::unread(connection, &tenant, &user_id))
+            .await
+    }
+
     async fn list(
         &self,
         tenant: &Tenant,
         user_id: &UserId,
+        kind: Option<Kind>,
         after: Option<(Timestamp, ConversationId)>,
         limit: usize,
     ) -> Result<ConversationPage, StoreError> {
         let (tenant, user_id) = (tenant.clone(), user_id.clone());
-        self.read(move |connection| read::list(connection, &tenant, &user_id, after, limit))
+        self.read(move |connection| read::list(connection, &tenant, &user_id, kind, after, limit))
             .await
+    }
+
+    async fn page(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        viewer: &UserId,
+        thread: Option<MessageId>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        let (tenant, viewer) = (tenant.clone(), viewer.clone());
+        self.read(move |connection| {
+            let query = read::PageQuery {
+                conversation_id,
+                viewer: &viewer,
+                thread,
+                before,
+                limit,
+            };
+            read::page(connection, &tenant, &query)
+        })
+        .await
+    }
+
+    async fn edits(
+        &self,
+        tenant: &Tenant,
+        message_id: MessageId,
+    ) -> Result<Vec<EditRow>, StoreError> {
+        let tenant = tenant.clone();
+        self.read(move |connection| read::edits(connection, &tenant, message_id))
+            .await
+    }
+
+    async fn hidden(
+        &self,
+        tenant: &Tenant,
+        user_id: &UserId,
+        messages: &[MessageId],
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let (tenant, user_id) = (tenant.clone(), user_id.clone());
+        let mut messages = messages.to_vec();
+        self.read(move |connection| {
+            let mut failed = Ok(());
+            messages.retain(|id| match read::is_hidden(connection, &tenant, &user_id, *id) {
+                Ok(hidden) => hidden,
+                Err(error) => {
+                    failed = Err(error);
+                    false
+                }
+            });
+            failed.map(|()| messages)
+        })
+        .await
     }
 
     async fn message(

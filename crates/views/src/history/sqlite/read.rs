@@ -1,15 +1,15 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tidings_domain::{
-    Code, Content, ConversationId, ConversationRow, Epoch, Event, EventRow, FirstOutcome,
-    ForwardedFrom, MemberRow, MessageId, MessageRow, OutcomeRow, OwnerId, Ownership, TempId,
-    Tenant, Timestamp, UserId,
+    Code, Content, ConversationId, ConversationRow, EditRow, Epoch, Event, EventRow, FirstOutcome,
+    ForwardedFrom, Kind, MemberRow, MessageId, MessageRow, Mute, OutcomeRow, OwnerId, Ownership,
+    Reaction, TempId, Tenant, Timestamp, UserId,
 };
 use uuid::Uuid;
 
 use super::schema;
 use crate::history::document::{
-    self, ContentDocument, EventDocument, ForwardedDocument, Unreadable,
+    self, ContentDocument, EventDocument, ForwardedDocument, ReactionDocument, Unreadable,
 };
 use crate::history::{ConversationPage, ListedConversation, Position};
 
@@ -55,6 +55,16 @@ pub(super) fn load_member(
         .optional()
 }
 
+pub(super) fn load_message(
+    connection: &Connection,
+    message_id: MessageId,
+) -> rusqlite::Result<Option<MessageRow>> {
+    connection
+        .prepare_cached(schema::LOAD_MESSAGE)?
+        .query_row([message_id.0.as_bytes()], message_row)
+        .optional()
+}
+
 pub(super) fn events(
     connection: &Connection,
     tenant: &Tenant,
@@ -66,7 +76,7 @@ pub(super) fn events(
     let (after, limit) = (signed(after), signed(limit as u64));
     let rows = statement.query_map(
         params![conversation_id.0.as_bytes(), after, tenant.as_str(), limit],
-        event_row,
+        |row| event_row(row).map(EventRow::shown),
     )?;
     rows.collect()
 }
@@ -116,10 +126,127 @@ pub(super) fn memberships(
     rows.collect()
 }
 
+pub(super) fn members(
+    connection: &Connection,
+    tenant: &Tenant,
+    conversation_id: ConversationId,
+    after: Option<&UserId>,
+    limit: usize,
+) -> rusqlite::Result<Vec<MemberRow>> {
+    let mut statement = connection.prepare_cached(schema::MEMBERS)?;
+    // No id is empty, so all come after the empty text.
+    let after = after.map_or("", UserId::as_str);
+    let limit = signed(limit as u64);
+    let rows = statement.query_map(
+        params![conversation_id.0.as_bytes(), after, tenant.as_str(), limit],
+        |row| member_row(row, 0),
+    )?;
+    rows.collect()
+}
+
+pub(super) fn unread(
+    connection: &Connection,
+    tenant: &Tenant,
+    user_id: &UserId,
+) -> rusqlite::Result<Vec<(ConversationId, u64)>> {
+    let mut statement = connection.prepare_cached(schema::UNREAD)?;
+    let rows = statement.query_map([tenant.as_str(), user_id.as_str()], |row| {
+        Ok((ConversationId(required_id(row, 0)?), unsigned(row, 1)?))
+    })?;
+    rows.collect()
+}
+
+/// What a page of messages is asked for by.
+pub(super) struct PageQuery<'a> {
+    pub(super) conversation_id: ConversationId,
+    pub(super) viewer: &'a UserId,
+    pub(super) thread: Option<MessageId>,
+    pub(super) before: Option<u64>,
+    pub(super) limit: usize,
+}
+
+pub(super) fn page(
+    connection: &Connection,
+    tenant: &Tenant,
+    query: &PageQuery<'_>,
+) -> rusqlite::Result<Vec<MessageRow>> {
+    let conversation = query.conversation_id.0.as_bytes();
+    let before = query.before.map_or(i64::MAX, signed);
+    let (tenant, viewer) = (tenant.as_str(), query.viewer.as_str());
+    let limit = signed(query.limit as u64);
+    let show = |row: &Row<'_>| message_row(row).map(MessageRow::shown);
+    match query.thread {
+        Some(thread) => {
+            let thread = thread.0.as_bytes();
+            let mut statement = connection.prepare_cached(schema::THREAD_PAGE)?;
+            statement
+                .query_map(
+                    params![conversation, before, tenant, limit, viewer, thread],
+                    show,
+                )?
+                .collect()
+        }
+        None => {
+            let mut statement = connection.prepare_cached(schema::PAGE)?;
+            statement
+                .query_map(params![conversation, before, tenant, limit, viewer], show)?
+                .collect()
+        }
+    }
+}
+
+pub(super) fn edits(
+    connection: &Connection,
+    tenant: &Tenant,
+    message_id: MessageId,
+) -> rusqlite::Result<Vec<EditRow>> {
+    connection
+        .prepare_cached(schema::EDITS)?
+        .query_map(params![message_id.0.as_bytes(), tenant.as_str()], edit_row)?
+        .collect()
+}
+
+pub(super) fn is_hidden(
+    connection: &Connection,
+    tenant: &Tenant,
+    user_id: &UserId,
+    message_id: MessageId,
+) -> rusqlite::Result<bool> {
+    connection.prepare_cached(schema::IS_HIDDEN)?.exists(params![
+        tenant.as_str(),
+        user_id.as_str(),
+        message_id.0.as_bytes()
+    ])
+}
+
+/// The last message of a conversation that this user has not hidden.
+fn last_message(
+    connection: &Connection,
+    tenant: &Tenant,
+    viewer: &UserId,
+    conversation: &ConversationRow,
+) -> rusqlite::Result<Option<MessageRow>> {
+    let Some(message_id) = conversation.last_message_id else {
+        return Ok(None);
+    };
+    if !is_hidden(connection, tenant, viewer, message_id)? {
+        return message(connection, tenant, message_id);
+    }
+    let query = PageQuery {
+        conversation_id: conversation.conversation_id,
+        viewer,
+        thread: None,
+        before: None,
+        limit: 1,
+    };
+    Ok(page(connection, tenant, &query)?.pop())
+}
+
 pub(super) fn list(
     connection: &Connection,
     tenant: &Tenant,
     user_id: &UserId,
+    kind: Option<Kind>,
     after: Option<(Timestamp, ConversationId)>,
     limit: usize,
 ) -> rusqlite::Result<ConversationPage> {
@@ -135,7 +262,8 @@ pub(super) fn list(
             user_id.as_str(),
             last_at,
             last_id,
-            signed(limit as u64) + 1
+            signed(limit as u64) + 1,
+            kind.map(Kind::as_str)
         ],
         |row| Ok((conversation_row(row)?, member_row(row, 10)?)),
     )?;
@@ -144,10 +272,7 @@ pub(super) fn list(
     found.truncate(limit);
     let mut conversations = Vec::with_capacity(found.len());
     for (conversation, member) in found {
-        let last_message = match conversation.last_message_id {
-            Some(message_id) => message(connection, tenant, message_id)?,
-            None => None,
-        };
+        let last_message = last_message(connection, tenant, user_id, &conversation)?;
         conversations.push(ListedConversation {
             conversation,
             member,
@@ -173,7 +298,7 @@ pub(super) fn message(
         .prepare_cached(schema::MESSAGE)?
         .query_row(
             params![message_id.0.as_bytes(), tenant.as_str()],
-            message_row,
+            |row| message_row(row).map(MessageRow::shown),
         )
         .optional()
 }
@@ -244,11 +369,10 @@ pub(super) fn first_outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Fi
             seq: seq.cast_unsigned(),
             no: no.map(i64::cast_unsigned),
         }),
-        (None, code) => {
-            let code = code.as_deref().and_then(Code::parse);
-            code.map(FirstOutcome::Rejected)
-                .ok_or_else(|| unreadable(column + 2, Unreadable("code")))
-        }
+        (None, None) => Ok(FirstOutcome::Noted),
+        (None, Some(code)) => Code::parse(&code)
+            .map(FirstOutcome::Rejected)
+            .ok_or_else(|| unreadable(column + 2, Unreadable("code"))),
     }
 }
 
@@ -261,6 +385,20 @@ pub(super) fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
         by: user_id(row, 4)?,
         temp_id: temp_id(row, 5)?,
         event: event(row, 6)?,
+        withheld: row.get(7)?,
+    })
+}
+
+/// An edit whose text is not purged.
+pub(super) fn edit_row(row: &Row<'_>) -> rusqlite::Result<EditRow> {
+    let content = content(row, 5)?.ok_or_else(|| unreadable(5, Unreadable("edit")))?;
+    Ok(EditRow {
+        message_id: MessageId(required_id(row, 0)?),
+        seq: unsigned(row, 1)?,
+        conversation_id: ConversationId(required_id(row, 2)?),
+        tenant: tenant(row, 3)?,
+        at: Timestamp(row.get(4)?),
+        content,
     })
 }
 
@@ -278,6 +416,15 @@ pub(super) fn message_row(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
         reply_to: optional_id(row, 9)?.map(MessageId),
         thread: optional_id(row, 10)?.map(MessageId),
         forwarded_from: forwarded_from(row, 11)?,
+        edited_at: row.get::<_, Option<i64>>(12)?.map(Timestamp),
+        deleted: row
+            .get_ref(13)?
+            .as_str_or_null()?
+            .map(document::delete_scope)
+            .transpose()
+            .map_err(|error| unreadable(13, error))?,
+        reactions: reactions(row, 14)?,
+        replies: unsigned(row, 15)?,
     })
 }
 
@@ -308,6 +455,13 @@ pub(super) fn member_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Member
         role: role.map_err(|error| unreadable(first + 3, error))?,
         read_no: unsigned(row, first + 4)?,
         rev: unsigned(row, first + 5)?,
+        archived: row.get(first + 6)?,
+        muted: row
+            .get::<_, bool>(first + 7)?
+            .then_some(Mute {
+                until: row.get::<_, Option<i64>>(first + 8)?.map(Timestamp),
+            }),
+        settings_rev: row.get(first + 9)?,
     })
 }
 
@@ -357,11 +511,22 @@ fn event(row: &Row<'_>, column: usize) -> rusqlite::Result<Event> {
         .map_err(|error: Unreadable| unreadable(column, error))
 }
 
-fn content(row: &Row<'_>, column: usize) -> rusqlite::Result<Content> {
-    let text = row.get_ref(column)?.as_str()?;
+fn content(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Content>> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else {
+        return Ok(None);
+    };
     let document: ContentDocument<'_> =
         serde_json::from_str(text).map_err(|error| unreadable(column, error))?;
-    Ok(document.into())
+    Ok(Some(document.into()))
+}
+
+fn reactions(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<Reaction>> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else {
+        return Ok(Vec::new());
+    };
+    let documents: Vec<ReactionDocument<'_>> =
+        serde_json::from_str(text).map_err(|error| unreadable(column, error))?;
+    document::read_reactions(documents).map_err(|error| unreadable(column, error))
 }
 
 fn forwarded_from(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<ForwardedFrom>> {

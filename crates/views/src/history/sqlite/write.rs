@@ -1,11 +1,12 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use tidings_domain::{
-    ConversationRow, EventRow, FirstOutcome, MemberRow, MessageRow, OutcomeRow, Rows,
+    ConversationRow, DeleteScope, EditRow, EventRow, FirstOutcome, HiddenRow, MemberRow,
+    MessageRow, OutcomeRow, Rows, Withheld,
 };
 
 use super::schema;
-use crate::history::document::{ContentDocument, EventDocument, ForwardedDocument};
+use crate::history::document::{ContentDocument, EventDocument, ForwardedDocument, reactions};
 use crate::history::{Position, StoreError};
 
 /// How many rows one job of the writer thread writes. The log's appends wait
@@ -44,11 +45,20 @@ pub(super) fn batches(rows: &Rows, positions: &[Position]) -> Result<Vec<Batch>,
     for event in &rows.events {
         batches.add(schema::INSERT_EVENT, event_values(event)?);
     }
-    for message in &rows.messages {
-        batches.add(schema::INSERT_MESSAGE, message_values(message)?);
+    for edit in &rows.edits {
+        batches.add(schema::INSERT_EDIT, edit_values(edit)?);
     }
     for outcome in &rows.outcomes {
         batches.add(schema::INSERT_OUTCOME, outcome_values(outcome));
+    }
+    for hidden in &rows.hidden {
+        batches.add(schema::INSERT_HIDDEN, hidden_values(hidden));
+    }
+    for withheld in &rows.withheld {
+        batches.withhold(withheld);
+    }
+    for message in rows.messages.values() {
+        batches.add(schema::UPSERT_MESSAGE, message_values(message)?);
     }
     for member in rows.members.values() {
         batches.add(schema::UPSERT_MEMBER, member_values(member));
@@ -71,6 +81,25 @@ struct Batches {
 }
 
 impl Batches {
+    fn withhold(&mut self, withheld: &Withheld) {
+        let message_id = id(withheld.message_id.0);
+        let is_purge = withheld.scope == DeleteScope::Purge;
+        let statement = if is_purge {
+            schema::PURGE_EVENTS
+        } else {
+            schema::WITHHOLD_EVENTS
+        };
+        let event = vec![
+            id(withheld.conversation_id.0),
+            integer(withheld.seq),
+            message_id.clone(),
+        ];
+        self.add(statement, event);
+        if is_purge {
+            self.add(schema::PURGE_EDITS, vec![message_id]);
+        }
+    }
+
     fn add(&mut self, statement: &'static str, row: Vec<Value>) {
         if self.done.last().is_none_or(|batch| batch.len >= ROWS_A_JOB) {
             self.done.push(Batch::default());
@@ -123,13 +152,42 @@ fn event_values(row: &EventRow) -> Result<Vec<Value>, StoreError> {
         text(row.temp_id.as_str()),
         or_null(row.event.no(), integer),
         json(&EventDocument::from(&row.event))?,
+        Value::Integer(row.withheld.into()),
     ])
+}
+
+fn edit_values(row: &EditRow) -> Result<Vec<Value>, StoreError> {
+    Ok(vec![
+        id(row.message_id.0),
+        integer(row.seq),
+        id(row.conversation_id.0),
+        text(row.tenant.as_str()),
+        Value::Integer(row.at.0),
+        json(&ContentDocument::from(&row.content))?,
+    ])
+}
+
+fn hidden_values(row: &HiddenRow) -> Vec<Value> {
+    vec![
+        text(row.tenant.as_str()),
+        text(row.user_id.as_str()),
+        id(row.message_id.0),
+        id(row.conversation_id.0),
+    ]
 }
 
 fn message_values(row: &MessageRow) -> Result<Vec<Value>, StoreError> {
     let forwarded_from = match &row.forwarded_from {
         Some(from) => json(&ForwardedDocument::from(from))?,
         None => Value::Null,
+    };
+    let content = match &row.content {
+        Some(content) => json(&ContentDocument::from(content))?,
+        None => Value::Null,
+    };
+    let reactions = match row.reactions.as_slice() {
+        [] => Value::Null,
+        some => json(&reactions(some))?,
     };
     Ok(vec![
         id(row.message_id.0),
@@ -140,16 +198,21 @@ fn message_values(row: &MessageRow) -> Result<Vec<Value>, StoreError> {
         integer(row.rev),
         text(row.by.as_str()),
         Value::Integer(row.at.0),
-        json(&ContentDocument::from(&row.content))?,
+        content,
         or_null(row.reply_to, |message| id(message.0)),
         or_null(row.thread, |message| id(message.0)),
         forwarded_from,
+        or_null(row.edited_at, |at| Value::Integer(at.0)),
+        or_null(row.deleted, |scope| text(scope.as_str())),
+        reactions,
+        integer(row.replies),
     ])
 }
 
 fn outcome_values(row: &OutcomeRow) -> Vec<Value> {
     let (seq, no, code) = match row.outcome {
         FirstOutcome::Accepted { seq, no } => (integer(seq), or_null(no, integer), Value::Null),
+        FirstOutcome::Noted => (Value::Null, Value::Null, Value::Null),
         FirstOutcome::Rejected(code) => (Value::Null, Value::Null, text(code.as_str())),
     };
     vec![
@@ -173,6 +236,12 @@ fn member_values(row: &MemberRow) -> Vec<Value> {
         or_null(row.role, |role| text(role.as_str())),
         integer(row.read_no),
         integer(row.rev),
+        Value::Integer(row.archived.into()),
+        Value::Integer(row.muted.is_some().into()),
+        or_null(row.muted.and_then(|mute| mute.until), |until| {
+            Value::Integer(until.0)
+        }),
+        Value::Integer(row.settings_rev),
     ]
 }
 

@@ -1,0 +1,104 @@
+use mongodb::bson::{Document, doc};
+use mongodb::{Collection, IndexModel};
+use serde::{Deserialize, Serialize};
+
+use super::MongoHistory;
+use crate::history::StoreError;
+
+/// The version of the documents. Another one's are dropped, and built anew.
+const VERSION: i64 = 2;
+const STAMP: &str = "history";
+
+/// Collections that hold the view. Positions go first: a projection that runs
+/// beside this one sees by them that the store has lost what it had.
+const COLLECTIONS: [&str; 8] = [
+    "positions",
+    "events",
+    "messages",
+    "edits",
+    "hidden",
+    "conversations",
+    "members",
+    "outcomes",
+];
+
+/// The indexes beside `_id`, each with the query that it serves:
+///
+/// - `members {tenant, user_id}`: the places of a user (`memberships`, `list`,
+///   `unread`): both equal;
+/// - `members {conversation_id, user_id}`: the members of a conversation: the
+///   first equal, the second above a bound, in its order;
+/// - `messages {conversation_id, no}`: a page: the first equal, the second below
+///   a bound, in its order backwards;
+/// - `messages {thread, no}`: the same of a thread; of the messages in one only;
+/// - `edits {message_id, seq}`: the edits of a message: the first equal, in the
+///   order of the second.
+///
+/// All else is found by `_id`.
+pub(super) fn indexes() -> [(&'static str, Document); 5] {
+    [
+        ("members", doc! { "tenant": 1, "user_id": 1 }),
+        ("members", doc! { "conversation_id": 1, "user_id": 1 }),
+        ("messages", doc! { "conversation_id": 1, "no": 1 }),
+        ("messages", doc! { "thread": 1, "no": 1 }),
+        ("edits", doc! { "message_id": 1, "seq": 1 }),
+    ]
+}
+
+/// What the documents were written by.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stamp {
+    #[serde(rename = "_id")]
+    id: String,
+    version: i64,
+}
+
+pub(super) async fn prepare(history: &MongoHistory) -> Result<(), StoreError> {
+    let stamps: Collection<Stamp> = history.database.collection("versions");
+    let stamp = history
+        .in_time(async { stamps.find_one(doc! { "_id": STAMP }).await })
+        .await?;
+    let found = stamp.map(|stamp| stamp.version);
+    if found != Some(VERSION) {
+        let version = VERSION;
+        tracing::info!(?found, version, "making the collections of the history view");
+        for collection in COLLECTIONS {
+            drop_collection(history, collection).await?;
+        }
+    }
+    for (collection, keys) in indexes() {
+        let collection = history.database.collection::<Document>(collection);
+        let index = IndexModel::builder().keys(keys).build();
+        history
+            .in_time(async { collection.create_index(index).await.map(drop) })
+            .await?;
+    }
+    if found != Some(VERSION) {
+        let stamp = doc! { "$set": { "version": VERSION } };
+        history
+            .in_time(async {
+                stamps
+                    .update_one(doc! { "_id": STAMP }, stamp)
+                    .upsert(true)
+                    .await
+                    .map(drop)
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// Drops a collection, if it is there: some servers fail to drop one that is
+/// not.
+async fn drop_collection(history: &MongoHistory, name: &str) -> Result<(), StoreError> {
+    let names = history
+        .in_time(async { history.database.list_collection_names().await })
+        .await?;
+    if !names.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    let collection = history.database.collection::<Document>(name);
+    history
+        .in_time(async { collection.drop().await })
+        .await
+}
