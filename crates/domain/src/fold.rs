@@ -380,12 +380,7 @@ impl Rows {
     }
 
     /// A message that an event is about, unless its row reflects it already.
-    fn message(
-        &mut self,
-        decision: &Decision,
-        seq: u64,
-        id: MessageId,
-    ) -> Option<&mut MessageRow> {
+    fn message(&mut self, decision: &Decision, seq: u64, id: MessageId) -> Option<&mut MessageRow> {
         let row = self.messages.get_mut(&id)?;
         let is_own = row.conversation_id == decision.conversation_id
             && row.tenant == decision.tenant

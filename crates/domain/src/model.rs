@@ -52,7 +52,9 @@ impl Model {
             self.insert_outcome(outcome);
         }
         for edit in rows.edits {
-            self.edits.entry((edit.message_id, edit.seq)).or_insert(edit);
+            self.edits
+                .entry((edit.message_id, edit.seq))
+                .or_insert(edit);
         }
         for row in rows.hidden {
             let key = (row.tenant.clone(), row.user_id.clone(), row.message_id);
@@ -64,7 +66,7 @@ impl Model {
     }
 
     /// The first outcome of a command stays, except that an own change is
-    /// noted over a refusal: the command may be refused first, and accepted
+    /// noted over anything else: a command may be refused first, and accepted
     /// when it comes again after the dedupe window.
     pub fn insert_outcome(&mut self, outcome: OutcomeRow) {
         let key = (
@@ -78,8 +80,8 @@ impl Model {
                 vacant.insert(outcome);
             }
             Entry::Occupied(mut known) => {
-                let was_refused = matches!(known.get().outcome, FirstOutcome::Rejected(_));
-                if was_refused && outcome.outcome == FirstOutcome::Noted {
+                let is_noted = |row: &OutcomeRow| row.outcome == FirstOutcome::Noted;
+                if is_noted(&outcome) && !is_noted(known.get()) {
                     known.insert(outcome);
                 }
             }

@@ -19,11 +19,16 @@ fn last_at(decisions: &[Decision]) -> Timestamp {
         .map_or(world::START, |decision| decision.at)
 }
 
-fn model<'a>(decisions: impl IntoIterator<Item = &'a Decision>) -> Model {
+/// Decisions with their offsets.
+fn placed(decisions: &[Decision]) -> Vec<(i64, &Decision)> {
+    (0..).zip(decisions).collect()
+}
+
+fn model<'a>(decisions: impl IntoIterator<Item = (i64, &'a Decision)>) -> Model {
     let mut model = Model::default();
-    decisions
-        .into_iter()
-        .for_each(|decision| model.apply(decision));
+    for (offset, decision) in decisions {
+        model.apply(decision, offset);
+    }
     model
 }
 
@@ -111,6 +116,7 @@ proptest! {
                 Outcome::Accepted { seq, event } => {
                     FirstOutcome::Accepted { seq: *seq, no: event.no() }
                 }
+                Outcome::Noted(_) => FirstOutcome::Noted,
                 Outcome::Rejected(code) => FirstOutcome::Rejected(*code),
                 Outcome::Duplicate(named) => {
                     if let Some((known, message_id)) = known {
@@ -178,11 +184,12 @@ proptest! {
         to in any::<prop::sample::Index>(),
     ) {
         let (_, decisions) = run(&commands);
-        let straight = model(&decisions);
+        let decisions = placed(&decisions);
+        let straight = model(decisions.iter().copied());
         let (from, to) = (from.index(decisions.len()), to.index(decisions.len()));
         let repeated = decisions[..to].iter().chain(&decisions[from.min(to)..]);
-        prop_assert_eq!(&model(repeated), &straight);
-        let twice = decisions.iter().flat_map(|decision| [decision, decision]);
+        prop_assert_eq!(&model(repeated.copied()), &straight);
+        let twice = decisions.iter().flat_map(|decision| [*decision, *decision]);
         prop_assert_eq!(&model(twice), &straight);
     }
 
@@ -190,7 +197,7 @@ proptest! {
     #[test]
     fn the_view_agrees_with_the_sequencer(commands in any_commands(120)) {
         let (partition, decisions) = run(&commands);
-        let model = model(&decisions);
+        let model = model(placed(&decisions));
         prop_assert_eq!(model.conversations.len(), partition.len());
         for id in places() {
             let Some(conversation) = partition.conversation(id) else { continue };

@@ -5,8 +5,9 @@
 mod world;
 
 use tidings_domain::{
-    Change, Code, CommandBody, ConversationId, Event, Kind, MAX_CHANNEL_MEMBERS, MAX_GROUP_MEMBERS,
-    Outcome, Partition, Role, Update, UserId,
+    Change, Code, CommandBody, Content, ConversationId, DeleteScope, EDIT_WINDOW_MS, Event, Kind,
+    MAX_CHANNEL_MEMBERS, MAX_GROUP_MEMBERS, MessageId, Outcome, Own, Partition, ReactionOp, Role,
+    Timestamp, Update, UserId,
 };
 use uuid::Uuid;
 use world::{START, command, send, user};
@@ -44,15 +45,28 @@ impl Scene {
     }
 
     fn ask(&mut self, sender: &str, body: CommandBody) -> Result<Event, Code> {
+        match self.outcome(sender, body) {
+            Outcome::Accepted { event, .. } => Ok(event),
+            Outcome::Rejected(code) => Err(code),
+            other => panic!("neither an event nor a refusal: {other:?}"),
+        }
+    }
+
+    /// The sender's own change that comes of a command.
+    fn own(&mut self, sender: &str, body: CommandBody) -> Result<Own, Code> {
+        match self.outcome(sender, body) {
+            Outcome::Noted(own) => Ok(own),
+            Outcome::Rejected(code) => Err(code),
+            other => panic!("neither an own change nor a refusal: {other:?}"),
+        }
+    }
+
+    fn outcome(&mut self, sender: &str, body: CommandBody) -> Outcome {
         self.next += 1;
         let command = command("acme", ID, sender, &format!("t{}", self.next), body);
         let decision = self.partition.decide(&command, START);
         self.partition.apply(&decision);
-        match decision.outcome {
-            Outcome::Accepted { event, .. } => Ok(event),
-            Outcome::Rejected(code) => Err(code),
-            Outcome::Duplicate(first) => panic!("nothing was asked before: {first:?}"),
-        }
+        decision.outcome
     }
 
     fn create(&mut self, sender: &str, kind: Kind, members: &[&str]) -> Result<(), Code> {
@@ -186,16 +200,6 @@ fn who_may_update() {
         (Group, "olga", Update::Close, OK),
         (Group, "mia", Update::Reopen, FORBIDDEN),
         (Group, "olga", Update::Reopen, OK),
-        // Not served yet.
-        (Group, "mia", Update::Archive, Err(Code::Unsupported)),
-        (Group, "mia", Update::Unarchive, Err(Code::Unsupported)),
-        (
-            Group,
-            "mia",
-            Update::Mute { until: None },
-            Err(Code::Unsupported),
-        ),
-        (Group, "mia", Update::Unmute, Err(Code::Unsupported)),
     ];
     for (kind, sender, update, expected) in table {
         let mut scene = Scene::of(kind);
@@ -206,6 +210,136 @@ fn who_may_update() {
             assert_eq!(scene.partition.digest(), before, "{update:?} was refused");
         }
     }
+}
+
+const MESSAGE: MessageId = MessageId(Uuid::from_u128(7));
+
+fn edit(author: Option<&str>, posted_at: Option<Timestamp>) -> CommandBody {
+    CommandBody::Edit {
+        message_id: MESSAGE,
+        content: Content::text("hello!"),
+        author: author.map(user),
+        posted_at,
+    }
+}
+
+fn delete(scope: DeleteScope, author: &str) -> CommandBody {
+    CommandBody::Delete {
+        message_id: MESSAGE,
+        scope,
+        author: Some(user(author)),
+    }
+}
+
+fn react(emoji: &str) -> CommandBody {
+    CommandBody::React {
+        message_id: MESSAGE,
+        emoji: emoji.to_owned(),
+        op: ReactionOp::Add,
+    }
+}
+
+#[test]
+fn only_the_author_edits_and_only_for_a_while() {
+    let now = Some(START);
+    let earlier = |ms| Some(START.minus_ms(ms));
+    let late = Err(Code::EditWindowClosed);
+    let table = [
+        ("mia", edit(Some("mia"), now), OK),
+        ("mia", edit(Some("mia"), earlier(EDIT_WINDOW_MS)), OK),
+        ("mia", edit(Some("mia"), earlier(EDIT_WINDOW_MS + 1)), late),
+        // The clocks of a sequencer and an edge may differ.
+        ("mia", edit(Some("mia"), earlier(-60_000)), OK),
+        ("mia", edit(Some("mia"), None), late),
+        ("mia", edit(None, now), FORBIDDEN),
+        ("adam", edit(Some("mia"), now), FORBIDDEN),
+        ("olga", edit(Some("mia"), now), FORBIDDEN),
+        (
+            "olga",
+            edit(Some("mia"), earlier(EDIT_WINDOW_MS + 1)),
+            FORBIDDEN,
+        ),
+        ("eve", edit(Some("eve"), now), STRANGER),
+    ];
+    for kind in [Kind::Group, Kind::Channel] {
+        for (sender, body, expected) in &table {
+            let got = Scene::of(kind).ask(sender, body.clone()).map(drop);
+            assert_eq!(got, *expected, "{sender}: {body:?}");
+        }
+    }
+}
+
+#[test]
+fn who_may_delete_for_all() {
+    use Kind::{Channel, Direct, Group};
+    let table = [
+        (Group, "mia", "mia", OK),
+        (Group, "mia", "adam", FORBIDDEN),
+        (Group, "adam", "mia", OK),
+        (Group, "adam", "olga", OK),
+        (Group, "olga", "adam", OK),
+        (Group, "eve", "eve", STRANGER),
+        (Channel, "mia", "mia", OK),
+        (Channel, "mia", "adam", FORBIDDEN),
+        (Channel, "adam", "mia", OK),
+        // Both ends of a direct conversation are its owners.
+        (Direct, "mia", "olga", OK),
+        (Direct, "olga", "mia", OK),
+        (Direct, "adam", "mia", STRANGER),
+    ];
+    for (kind, sender, author, expected) in table {
+        for scope in [DeleteScope::Everyone, DeleteScope::Purge] {
+            let got = Scene::of(kind).ask(sender, delete(scope, author));
+            assert_eq!(got.map(drop), expected, "{sender} of {author} in {kind:?}");
+        }
+        let own = Scene::of(kind).own(sender, delete(DeleteScope::Me, author));
+        let member = expected != STRANGER;
+        assert_eq!(own.is_ok(), member, "{sender} for themselves in {kind:?}");
+    }
+}
+
+#[test]
+fn whoever_is_a_member_reacts_reads_and_keeps_settings() {
+    let mute = Update::Mute {
+        until: Some(Timestamp(5)),
+    };
+    let table = [
+        (CommandBody::Read { up_to: 1 }, Own::Read { up_to: 1 }),
+        // There are no more messages than that.
+        (CommandBody::Read { up_to: 9 }, Own::Read { up_to: 1 }),
+        (delete(DeleteScope::Me, "olga"), Own::Hide(MESSAGE)),
+        (CommandBody::Update(Update::Archive), Own::Archive),
+        (CommandBody::Update(Update::Unarchive), Own::Unarchive),
+        (
+            CommandBody::Update(mute),
+            Own::Mute {
+                until: Some(Timestamp(5)),
+            },
+        ),
+        (CommandBody::Update(Update::Unmute), Own::Unmute),
+    ];
+    for kind in [Kind::Direct, Kind::Group, Kind::Channel] {
+        let mut scene = Scene::of(kind);
+        scene.ask("olga", send("hello")).unwrap();
+        let before = scene.partition.digest();
+        for (body, own) in &table {
+            assert_eq!(scene.own("mia", body.clone()), Ok(*own));
+            assert_eq!(scene.own("eve", body.clone()), Err(Code::NotAMember));
+        }
+        assert_eq!(scene.partition.digest(), before, "it is no state");
+        assert_eq!(scene.ask("mia", react("+1")).map(drop), OK);
+        assert_eq!(scene.ask("eve", react("+1")).map(drop), STRANGER);
+    }
+}
+
+#[test]
+fn a_reaction_has_1_to_32_bytes() {
+    let mut scene = Scene::of(Kind::Group);
+    let longest = "x".repeat(32);
+    assert_eq!(scene.ask("mia", react(&longest)).map(drop), OK);
+    let longer = scene.ask("mia", react(&(longest + "x"))).map(drop);
+    assert_eq!(longer, Err(Code::TooLarge));
+    assert_eq!(scene.ask("mia", react("")).map(drop), Err(Code::Invalid));
 }
 
 #[test]
@@ -235,6 +369,17 @@ fn nothing_is_posted_while_closed() {
     assert_eq!(
         scene.ask("olga", send("hello")).map(drop),
         Err(Code::Closed)
+    );
+    let edited = scene.ask("olga", edit(Some("olga"), Some(START)));
+    assert_eq!(edited.map(drop), Err(Code::Closed));
+    let deleted = scene.ask("olga", delete(DeleteScope::Everyone, "olga"));
+    assert_eq!(deleted.map(drop), OK);
+    assert_eq!(scene.ask("mia", react("+1")).map(drop), OK);
+    let read = scene.own("mia", CommandBody::Read { up_to: 0 });
+    assert_eq!(read, Ok(Own::Read { up_to: 0 }));
+    assert_eq!(
+        scene.own("mia", CommandBody::Update(Update::Archive)),
+        Ok(Own::Archive)
     );
     assert_eq!(scene.update("mia", add("eve")), OK);
     scene.update("olga", Update::Reopen).unwrap();

@@ -90,6 +90,14 @@ pub(crate) fn of_first(
             at: first.at,
             duplicate: true,
         }),
+        FirstOutcome::Noted => Ok(Delivered {
+            conversation_id,
+            message_id,
+            seq: None,
+            no: None,
+            at: first.at,
+            duplicate: true,
+        }),
         FirstOutcome::Rejected(code) => Err(code.into()),
     }
 }

@@ -308,6 +308,8 @@ pub(crate) enum Decided {
         no: Option<u64>,
         at: Timestamp,
     },
+    /// Accepted now, without an event.
+    Noted { at: Timestamp },
     /// Refused now.
     Rejected(Code),
     /// Decided before.
@@ -343,6 +345,14 @@ pub(crate) fn settle(shared: &Arc<Shared>, entry: &Entry, decided: Decided) {
                 message_id: entry.message_id,
                 seq: Some(seq),
                 no,
+                at,
+                duplicate: false,
+            }),
+            Decided::Noted { at } => Ok(Delivered {
+                conversation_id: id,
+                message_id: entry.message_id,
+                seq: None,
+                no: None,
                 at,
                 duplicate: false,
             }),

@@ -88,11 +88,13 @@ async fn frame(
         }
         Question::List { limit, cursor } => {
             let page = list(shared, peer, limit, cursor.as_deref()).await?;
+            let now = crate::clock::now();
             let conversations = page.conversations.iter().map(|listed| {
                 ListItem::of(
                     &listed.conversation,
                     &listed.member,
                     listed.last_message.as_ref(),
+                    now,
                 )
             });
             let frame = ServerFrame::Conversations {
@@ -220,7 +222,7 @@ pub(crate) async fn list(
     let (tenant, user) = (&peer.tenant, &peer.user);
     let page = shared
         .view
-        .ask(|view| view.list(tenant, user, after, limit))
+        .ask(|view| view.list(tenant, user, None, after, limit))
         .await?;
     Ok(ListPage {
         conversations: page.conversations,
@@ -256,6 +258,7 @@ mod tests {
             by: UserId::parse("u").unwrap(),
             temp_id: TempId::parse("x").unwrap(),
             event: Event::ConversationUpdated(Change::Rename("x".repeat(title_bytes))),
+            withheld: false,
         }
     }
 

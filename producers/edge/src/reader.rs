@@ -225,6 +225,11 @@ impl Reader {
                     entry.as_ref().and_then(|entry| entry.reply.socket())
                 });
             }
+            Outcome::Noted(_) => {
+                if let Some(entry) = entry {
+                    commands::settle(shared, &entry, Decided::Noted { at: decision.at });
+                }
+            }
             Outcome::Rejected(code) => {
                 if let Some(entry) = entry {
                     commands::settle(shared, &entry, Decided::Rejected(*code));

@@ -47,6 +47,7 @@ impl Recent {
                     no: event.no(),
                 },
             ),
+            Outcome::Noted(_) => (decision.at, FirstOutcome::Noted),
             Outcome::Rejected(code) => (decision.at, FirstOutcome::Rejected(*code)),
             // Of a repeated message the thread is not known here: who replies
             // to it asks the view.

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tidings_domain::{ConversationId, Rows, UserId};
+use tidings_domain::{Rows, Wanted};
 use tidings_views::history::{HistoryWriter, Position, SqliteHistory, StoreError};
 
 /// What is wrong with a store.
@@ -61,9 +61,10 @@ impl FaultyStore {
         let Fault::Refuses(text) = &*self.fault.lock() else {
             return false;
         };
-        rows.messages
-            .iter()
-            .any(|message| message.content.text == **text)
+        rows.messages.values().any(|message| {
+            let content = message.content.as_ref();
+            content.is_some_and(|content| content.text == **text)
+        })
     }
 }
 
@@ -79,13 +80,9 @@ impl HistoryWriter for FaultyStore {
         HistoryWriter::positions(&self.store).await
     }
 
-    async fn load(
-        &self,
-        conversations: &[ConversationId],
-        members: &[(ConversationId, UserId)],
-    ) -> Result<Rows, StoreError> {
+    async fn load(&self, wanted: &Wanted) -> Result<Rows, StoreError> {
         self.check()?;
-        self.store.load(conversations, members).await
+        self.store.load(wanted).await
     }
 
     async fn write(&self, rows: &Rows, positions: &[Position]) -> Result<(), StoreError> {

@@ -230,6 +230,7 @@ async fn a_view_that_was_emptied_is_built_again() {
     world.tamper(
         "DELETE FROM history_events; DELETE FROM history_messages;
          DELETE FROM history_conversations; DELETE FROM history_members;
+         DELETE FROM history_edits; DELETE FROM history_hidden;
          DELETE FROM history_outcomes; DELETE FROM history_positions;",
     );
     world.decide_all(after);

@@ -6,13 +6,14 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tidings_domain::{
-    Command, CommandBody, Content, ConversationId, Decision, Kind, MessageId, Partition, Role,
-    TempId, Tenant, Timestamp, Update, UserId,
+    Command, CommandBody, CommandKey, Content, ConversationId, Decision, DeleteScope, Kind,
+    MessageId, Partition, ReactionOp, Role, TempId, Tenant, Timestamp, Update, UserId,
 };
 
 pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
 
 const TENANTS: [&str; 2] = ["acme", "globex"];
+const TEMP_IDS: [&str; 8] = ["t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8"];
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
 pub(crate) fn tenant(name: &str) -> Tenant {
@@ -148,8 +149,25 @@ fn any_role() -> impl Strategy<Value = Role> {
     prop::sample::select(vec![Role::Member, Role::Admin, Role::Owner])
 }
 
-fn any_body() -> impl Strategy<Value = CommandBody> {
-    let update = prop_oneof![
+/// A message that may come to be, in a conversation of [`PLACES`]; now and then
+/// none, or one of another conversation than the command's.
+fn any_message(place: Place) -> impl Strategy<Value = MessageId> {
+    let temp = prop::sample::select(TEMP_IDS.to_vec());
+    let other = prop_oneof![12 => Just(None), 1 => any_place().prop_map(Some)];
+    (other, any_user(), temp, prop::bool::weighted(0.05)).prop_map(
+        move |(other, sender, temp, nowhere)| {
+            let place = other.unwrap_or(place);
+            let (tenant, temp) = (tenant(place.tenant), temp_id(temp));
+            match nowhere {
+                true => MessageId(uuid::Uuid::from_u128(1)),
+                false => CommandKey::of(&tenant, place.id(), &sender, &temp).message_id(),
+            }
+        },
+    )
+}
+
+fn any_update() -> impl Strategy<Value = Update> {
+    prop_oneof![
         3 => any_users().prop_map(Update::AddMembers),
         2 => any_users().prop_map(Update::RemoveMembers),
         1 => "[a-z]{1,5}".prop_map(Update::Rename),
@@ -159,34 +177,73 @@ fn any_body() -> impl Strategy<Value = CommandBody> {
         1 => Just(Update::Close),
         2 => Just(Update::Reopen),
         1 => Just(Update::Archive),
-        1 => Just(Update::Mute { until: None }),
-    ];
+        1 => Just(Update::Unarchive),
+        2 => proptest::option::of((0_i64..9).prop_map(Timestamp))
+            .prop_map(|until| Update::Mute { until }),
+        1 => Just(Update::Unmute),
+    ]
+}
+
+fn any_body(place: Place) -> impl Strategy<Value = CommandBody> {
+    let text = || "[a-z]{1,5}".prop_map(Content::text);
+    let reply = proptest::option::weighted(0.4, any_message(place));
+    let send = (text(), reply).prop_map(|(content, reply_to)| CommandBody::Send {
+        content,
+        reply_to,
+        thread: reply_to,
+        forwarded_from: None,
+    });
+    let edit =
+        (any_message(place), text(), any_user()).prop_map(|(message_id, content, author)| {
+            CommandBody::Edit {
+                message_id,
+                content,
+                author: Some(author),
+                posted_at: Some(START),
+            }
+        });
+    let scopes = vec![DeleteScope::Everyone, DeleteScope::Purge, DeleteScope::Me];
+    let delete = (
+        any_message(place),
+        prop::sample::select(scopes),
+        proptest::option::of(any_user()),
+    )
+        .prop_map(|(message_id, scope, author)| CommandBody::Delete {
+            message_id,
+            scope,
+            author,
+        });
+    let ops = prop::sample::select(vec![ReactionOp::Add, ReactionOp::Add, ReactionOp::Remove]);
+    let emoji = prop::sample::select(vec!["+1", "\u{1f44b}"]);
+    let react =
+        (any_message(place), emoji, ops).prop_map(|(message_id, emoji, op)| CommandBody::React {
+            message_id,
+            emoji: emoji.to_owned(),
+            op,
+        });
     prop_oneof![
-        8 => "[a-z]{1,5}".prop_map(|text| send(&text)),
-        8 => update.prop_map(CommandBody::Update),
-        1 => Just(CommandBody::Read { up_to: 1 }),
-        1 => Just(CommandBody::Delete {
-            message_id: MessageId(uuid::Uuid::from_u128(1)),
-            scope: tidings_domain::DeleteScope::Everyone,
-            author: None,
-        }),
+        8 => send,
+        6 => any_update().prop_map(CommandBody::Update),
+        4 => edit,
+        2 => delete,
+        4 => react,
+        2 => (0_u64..6).prop_map(|up_to| CommandBody::Read { up_to }),
     ]
 }
 
 pub(crate) fn any_command() -> impl Strategy<Value = Command> {
     let create = (any_place(), any::<bool>()).prop_map(|(place, other)| place.create(other));
-    let temp = prop::sample::select(vec!["t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8"]);
+    let temp = prop::sample::select(TEMP_IDS.to_vec());
     let own = prop::bool::weighted(0.95);
-    let other = (any_place(), own, any_user(), temp, any_body()).prop_map(
-        |(place, own, sender, temp, body)| {
-            let stranger = TENANTS
-                .into_iter()
-                .find(|name| *name != place.tenant)
-                .unwrap();
-            let tenant = if own { place.tenant } else { stranger };
-            command(tenant, place.id(), sender.as_str(), temp, body)
-        },
-    );
+    let placed = any_place().prop_flat_map(|place| (Just(place), any_body(place)));
+    let other = (placed, own, any_user(), temp).prop_map(|((place, body), own, sender, temp)| {
+        let stranger = TENANTS
+            .into_iter()
+            .find(|name| *name != place.tenant)
+            .unwrap();
+        let tenant = if own { place.tenant } else { stranger };
+        command(tenant, place.id(), sender.as_str(), temp, body)
+    });
     prop_oneof![1 => create, 4 => other]
 }
 

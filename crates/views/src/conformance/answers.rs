@@ -13,8 +13,8 @@ use crate::history::{ConversationPage, ListedConversation};
 /// Puts the decisions of a seed into the store.
 async fn filled(store: &dyn Dump, seed: u64) -> (Vec<Decision>, Model) {
     let decisions = Decisions::new(seed).take(300);
-    for batch in decisions.chunks(50) {
-        project(store, batch).await.expect("writes");
+    for (batch, n) in decisions.chunks(50).zip(0..) {
+        project(store, batch, n * 50).await.expect("writes");
     }
     let model = model_of(&decisions);
     (decisions, model)
@@ -65,7 +65,7 @@ async fn whole_list(
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let page: ConversationPage = store
-            .list(tenant, user_id, after, limit)
+            .list(tenant, user_id, None, after, limit)
             .await
             .expect("lists");
         assert!(page.conversations.len() <= limit);
@@ -153,16 +153,20 @@ pub async fn answers_like_the_model(store: &dyn Dump, seed: u64) {
     outcomes_are_first_decisions(store, &decisions).await;
 }
 
-/// The answer to `outcome` is the first accepted decision of a command; where
-/// none was accepted, the first of all.
+/// The answer to `outcome` is the first decision of a command that made an
+/// event; where none did, the first that noted an own change, else the first of
+/// all. There can be several only past the dedupe window.
 async fn outcomes_are_first_decisions(store: &dyn Dump, decisions: &[Decision]) {
     let mut kinds = BTreeSet::new();
     for decision in decisions {
         let of_command = decisions
             .iter()
             .filter(|other| other.key() == decision.key());
-        let accepted = of_command.clone().find(|other| other.seq().is_some());
-        let Some(first) = accepted.or_else(|| of_command.clone().next()) else {
+        let event = of_command.clone().find(|other| other.seq().is_some());
+        let is_noted = |other: &&Decision| matches!(other.outcome, Outcome::Noted(_));
+        let noted = of_command.clone().find(is_noted);
+        let first = event.or(noted).or_else(|| of_command.clone().next());
+        let Some(first) = first else {
             continue;
         };
         let found = store
@@ -183,6 +187,7 @@ async fn outcomes_are_first_decisions(store: &dyn Dump, decisions: &[Decision]) 
                     no: event.no(),
                 },
             ),
+            Outcome::Noted(_) => ("noted", FirstOutcome::Noted),
             Outcome::Rejected(code) => ("rejected", FirstOutcome::Rejected(*code)),
             Outcome::Duplicate(first) => ("duplicate", first.outcome),
         };
@@ -231,7 +236,10 @@ pub async fn keeps_tenants_apart(store: &dyn Dump, seed: u64) {
             assert_eq!(store.member(&other, *id, user).await.expect("reads"), None);
             let places = store.memberships(&other, user).await.expect("reads");
             assert!(!places.contains(id));
-            let page = store.list(&other, user, None, 100).await.expect("reads");
+            let page = store
+                .list(&other, user, None, None, 100)
+                .await
+                .expect("reads");
             let rows = page.conversations.iter();
             assert!(
                 rows.into_iter()
@@ -304,7 +312,7 @@ pub async fn pages_lists(store: &dyn Dump) {
         })
         .collect();
     decisions.push(decision(4, 2, Change::Leave));
-    project(store, &decisions).await.expect("writes");
+    project(store, &decisions, 0).await.expect("writes");
     let expected = listed(&model_of(&decisions), &tenant, &user);
     assert_eq!(expected.len() as u128, CONVERSATIONS - 1);
     for limit in [1, 7, 8, 24, 25] {

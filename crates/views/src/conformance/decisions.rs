@@ -241,6 +241,7 @@ mod tests {
                         ..
                     } => change.op(),
                     Outcome::Accepted { .. } => "send",
+                    Outcome::Noted(own) => own.op(),
                     Outcome::Rejected(code) => code.as_str(),
                     Outcome::Duplicate(_) => "duplicate",
                 };

@@ -1,6 +1,4 @@
-use std::collections::BTreeSet;
-
-use tidings_domain::{Decision, Epoch, Model, OwnerId, Ownership, Rows};
+use tidings_domain::{Decision, Epoch, Model, OwnerId, Ownership, Rows, Wanted};
 use uuid::Uuid;
 
 use super::{Decisions, Dump, Random};
@@ -9,58 +7,60 @@ use crate::history::{HistoryWriter, Position, StoreError};
 /// The model of these decisions.
 pub(super) fn model_of(decisions: &[Decision]) -> Model {
     let mut model = Model::default();
-    for decision in decisions {
-        model.apply(decision);
+    for (decision, offset) in decisions.iter().zip(0..) {
+        model.apply(decision, offset);
     }
     model
 }
 
 /// Loads and folds, as a projection does.
-async fn fold(store: &dyn HistoryWriter, decisions: &[Decision]) -> Result<Rows, StoreError> {
-    let conversations: BTreeSet<_> = decisions.iter().map(|d| d.conversation_id).collect();
-    let members: BTreeSet<_> = decisions
-        .iter()
-        .flat_map(|d| {
-            Rows::wanted(d)
-                .into_iter()
-                .map(|user| (d.conversation_id, user))
-        })
-        .collect();
-    let (conversations, members): (Vec<_>, Vec<_>) = (
-        conversations.into_iter().collect(),
-        members.into_iter().collect(),
-    );
-    let mut rows = store.load(&conversations, &members).await?;
-    for decision in decisions {
-        rows.apply(decision);
+async fn fold(
+    store: &dyn HistoryWriter,
+    decisions: &[Decision],
+    first: usize,
+) -> Result<Rows, StoreError> {
+    let mut rows = store.load(&Wanted::of(decisions)).await?;
+    for (decision, offset) in decisions.iter().zip(first as i64..) {
+        rows.apply(decision, offset);
     }
     Ok(rows)
 }
 
-/// Writes decisions in one batch, without a position.
+/// Writes decisions in one batch, without a position. The first of them stands
+/// at the offset `first`.
 ///
 /// # Errors
 /// Of the store.
-pub async fn project(store: &dyn HistoryWriter, decisions: &[Decision]) -> Result<(), StoreError> {
-    let rows = fold(store, decisions).await?;
+pub async fn project(
+    store: &dyn HistoryWriter,
+    decisions: &[Decision],
+    first: usize,
+) -> Result<(), StoreError> {
+    let rows = fold(store, decisions, first).await?;
     store.write(&rows, &[]).await
 }
 
 /// Only a part of what a batch writes, in the order of the port: as if the
 /// projection had been stopped there.
 fn cut_off(mut rows: Rows, random: &mut Random) -> Rows {
-    let parts = random.below(5);
-    if parts < 4 {
+    let parts = random.below(6);
+    if parts < 5 {
         rows.conversations.clear();
     }
+    if parts < 4 {
+        rows.messages.clear();
+    }
     if parts < 3 {
-        rows.members.clear();
+        rows.withheld.truncate(1);
     }
     if parts < 2 {
-        rows.messages.clear();
+        rows.withheld.clear();
+        rows.members.clear();
+        rows.hidden.clear();
     }
     if parts < 1 {
         rows.events.truncate(1);
+        rows.edits.clear();
         rows.outcomes.clear();
     }
     rows
@@ -78,7 +78,7 @@ pub async fn mends_whatever_stopped_it(store: &dyn Dump, seed: u64) {
         match random.below(4) {
             // Stopped half-way, then done again from an earlier position.
             0 => {
-                let rows = fold(store, batch).await.expect("loads");
+                let rows = fold(store, batch, done).await.expect("loads");
                 store
                     .write(&cut_off(rows, &mut random), &[])
                     .await
@@ -87,16 +87,16 @@ pub async fn mends_whatever_stopped_it(store: &dyn Dump, seed: u64) {
             }
             // An older batch comes again, from one who was the owner before.
             1 => {
-                project(store, batch).await.expect("writes");
+                project(store, batch, done).await.expect("writes");
                 let older = random.below(done + 1);
                 let older_end = (older + random.below(40)).min(done);
-                project(store, &decisions[older..older_end])
+                project(store, &decisions[older..older_end], older)
                     .await
                     .expect("writes");
                 done = end;
             }
             _ => {
-                project(store, batch).await.expect("writes");
+                project(store, batch, done).await.expect("writes");
                 done = end;
             }
         }
@@ -105,6 +105,8 @@ pub async fn mends_whatever_stopped_it(store: &dyn Dump, seed: u64) {
     assert_eq!(dumped.events, model.events, "events of seed {seed}");
     assert_eq!(dumped.outcomes, model.outcomes, "outcomes of seed {seed}");
     assert_eq!(dumped.messages, model.messages, "messages of seed {seed}");
+    assert_eq!(dumped.edits, model.edits, "edits of seed {seed}");
+    assert_eq!(dumped.hidden, model.hidden, "hidden of seed {seed}");
     assert_eq!(
         dumped.conversations, model.conversations,
         "conversations of seed {seed}"

@@ -133,8 +133,8 @@ pub trait HistoryReader: Send + Sync {
         messages: &[MessageId],
     ) -> Result<Vec<MessageId>, StoreError>;
 
-    /// The first decision of a command: of an accepted one from its event, of
-    /// any other from its outcome.
+    /// The first decision of a command: the first that made an event, else the
+    /// first that noted an own change, else the first of all.
     async fn outcome(
         &self,
         tenant: &Tenant,

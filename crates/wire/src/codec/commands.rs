@@ -122,7 +122,10 @@ pub(super) fn encode(avro: &Avro, command: &Command) -> Result<Bytes, EncodeErro
             let author = author.as_ref().map(|user| text(user.as_str()));
             let posted_at = posted_at.map(|time| time.0);
             let (id, content) = ((*message_id).into(), content.into());
-            avro.write(topic, &EditRow::new(command, id, content, author, posted_at))
+            avro.write(
+                topic,
+                &EditRow::new(command, id, content, author, posted_at),
+            )
         }
         CommandBody::Delete {
             message_id,

@@ -305,7 +305,11 @@ impl<'a> From<&'a Own> for EventRow<'a> {
 impl<'a> EventRow<'a> {
     /// A change without a seq.
     fn into_own(self) -> Result<Own, DecodeError> {
-        match (self.kind.as_ref(), self.scope.as_deref(), self.op.as_deref()) {
+        match (
+            self.kind.as_ref(),
+            self.scope.as_deref(),
+            self.op.as_deref(),
+        ) {
             ("message.read", _, _) => Ok(Own::Read {
                 up_to: count("event.up_to", required("event.up_to", self.up_to)?)?,
             }),

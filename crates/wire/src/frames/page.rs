@@ -1,7 +1,6 @@
 use serde::Serialize;
 use tidings_domain::{
-    ConversationId, ConversationRow, MemberRow, MessageId, MessageRow, Reaction, Timestamp,
-    UserId,
+    ConversationId, ConversationRow, MemberRow, MessageId, MessageRow, Reaction, Timestamp, UserId,
 };
 
 use super::event::{ContentBody, ForwardedFromBody};

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use tidings_domain::{
     Attachment, Change, Code, Command, CommandBody, CommandKey, Content, ConversationId, Decision,
     DeleteScope, Epoch, Event, First, FirstOutcome, ForwardedFrom, Kind, Member, MessageId,
-    Outcome, OwnerId, Ownership, ReactionOp, Role, Snapshot, TempId, Tenant, Timestamp, Update,
-    UserId,
+    Outcome, Own, OwnerId, Ownership, ReactionOp, Role, Snapshot, TempId, Tenant, Timestamp,
+    Update, UserId,
 };
 use tidings_wire::{Headers, Record, StateEntry, Stored, Topic, TraceParent, names};
 use uuid::Uuid;
@@ -103,6 +103,14 @@ pub(crate) fn commands() -> Vec<Command> {
         CommandBody::Edit {
             message_id: message(3),
             content: full_content(),
+            author: Some(user("alice")),
+            posted_at: Some(Timestamp(1_700_000_000_000)),
+        },
+        CommandBody::Edit {
+            message_id: message(3),
+            content: Content::text("hello"),
+            author: None,
+            posted_at: None,
         },
         CommandBody::Delete {
             message_id: message(4),
@@ -241,6 +249,7 @@ pub(crate) fn decisions() -> Vec<Decision> {
     };
     let mut outcomes: Vec<Outcome> = events.into_iter().enumerate().map(accepted).collect();
     outcomes.extend(Code::ALL.map(Outcome::Rejected));
+    outcomes.extend(owns().map(Outcome::Noted));
     let firsts = [
         FirstOutcome::Accepted {
             seq: 12,
@@ -248,6 +257,7 @@ pub(crate) fn decisions() -> Vec<Decision> {
         },
         FirstOutcome::Accepted { seq: 1, no: None },
         FirstOutcome::Rejected(Code::NotAMember),
+        FirstOutcome::Noted,
     ];
     outcomes.extend(firsts.map(|outcome| {
         Outcome::Duplicate(First {
@@ -271,6 +281,21 @@ pub(crate) fn decisions() -> Vec<Decision> {
     outcomes.into_iter().enumerate().map(decision).collect()
 }
 
+/// Every change that is the sender's own.
+fn owns() -> [Own; 7] {
+    [
+        Own::Read { up_to: 9 },
+        Own::Hide(message(4)),
+        Own::Archive,
+        Own::Unarchive,
+        Own::Mute { until: None },
+        Own::Mute {
+            until: Some(Timestamp(1_700_000_600_000)),
+        },
+        Own::Unmute,
+    ]
+}
+
 /// A state entry of every kind. A member's removal has no value and is not
 /// among them.
 pub(crate) fn states() -> Vec<StateEntry> {
@@ -284,6 +309,7 @@ pub(crate) fn states() -> Vec<StateEntry> {
             no: None,
         },
         FirstOutcome::Rejected(Code::Unsupported),
+        FirstOutcome::Noted,
     ];
     let entries = firsts.into_iter().zip(1_u128..).map(|(outcome, n)| {
         let at = Timestamp(1_700_000_000_000 - n as i64);
@@ -463,10 +489,20 @@ fn any_body() -> impl Strategy<Value = CommandBody> {
                     forwarded_from
                 }
             ),
-        (any_message(), any_content()).prop_map(|(message_id, content)| CommandBody::Edit {
-            message_id,
-            content
-        }),
+        (
+            any_message(),
+            any_content(),
+            option::of(any_user()),
+            option::of(any_time())
+        )
+            .prop_map(
+                |(message_id, content, author, posted_at)| CommandBody::Edit {
+                    message_id,
+                    content,
+                    author,
+                    posted_at,
+                }
+            ),
         (any_message(), any_scope(), option::of(any_user())).prop_map(
             |(message_id, scope, author)| CommandBody::Delete {
                 message_id,
@@ -574,11 +610,21 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn any_own() -> impl Strategy<Value = Own> {
+    prop_oneof![
+        any_count().prop_map(|up_to| Own::Read { up_to }),
+        any_message().prop_map(Own::Hide),
+        option::of(any_time()).prop_map(|until| Own::Mute { until }),
+        prop::sample::select(vec![Own::Archive, Own::Unarchive, Own::Unmute]),
+    ]
+}
+
 fn any_first() -> impl Strategy<Value = First> {
     let outcome = prop_oneof![
         (any_count(), option::of(any_count()))
             .prop_map(|(seq, no)| FirstOutcome::Accepted { seq, no }),
         any_code().prop_map(FirstOutcome::Rejected),
+        Just(FirstOutcome::Noted),
     ];
     (outcome, any_time()).prop_map(|(outcome, at)| First { outcome, at })
 }
@@ -586,6 +632,7 @@ fn any_first() -> impl Strategy<Value = First> {
 pub(crate) fn any_decision() -> impl Strategy<Value = Decision> {
     let outcome = prop_oneof![
         (any_count(), any_event()).prop_map(|(seq, event)| Outcome::Accepted { seq, event }),
+        any_own().prop_map(Outcome::Noted),
         any_code().prop_map(Outcome::Rejected),
         any_first().prop_map(Outcome::Duplicate),
     ];

@@ -74,7 +74,7 @@ async fn a_caller_commands_and_asks_without_a_socket() {
     let outcomes = alice.outcomes(&asked).await.unwrap();
     assert!(matches!(
         outcomes[0],
-        OutcomeState::Delivered { seq: 2, .. }
+        OutcomeState::Delivered { seq: Some(2), .. }
     ));
     assert_eq!(outcomes[1], OutcomeState::Unknown);
 }

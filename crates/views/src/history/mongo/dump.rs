@@ -3,6 +3,7 @@ use mongodb::bson::doc;
 use mongodb::options::FindOptions;
 use tidings_domain::{EditRow, Model, OutcomeRow};
 
+use super::record::OutcomeRecord;
 use super::{MongoHistory, read};
 use crate::conformance::{Dump, Dumped, model};
 use crate::history::StoreError;
@@ -17,8 +18,7 @@ async fn outcomes(history: &MongoHistory) -> Result<Vec<OutcomeRow>, StoreError>
     let options = FindOptions::default();
     let mut records = read::find_records::<OutcomeRow>(history, doc! {}, options).await?;
     records.retain(|record| !record.is_of_event());
-    // Of one command what was accepted counts.
-    records.sort_by_key(|record| !record.is_accepted());
+    records.sort_by_key(OutcomeRecord::rank);
     let rows = records.into_iter().map(TryInto::try_into);
     Ok(rows.collect::<Result<_, Unreadable>>()?)
 }

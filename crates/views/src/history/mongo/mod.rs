@@ -256,8 +256,7 @@ impl HistoryReader for MongoHistory {
         tenant: &Tenant,
         message_id: MessageId,
     ) -> Result<Option<MessageRow>, StoreError> {
-        let row: Option<MessageRow> =
-            read::find_one(self, tenant, id_text(message_id.0)).await?;
+        let row: Option<MessageRow> = read::find_one(self, tenant, id_text(message_id.0)).await?;
         Ok(row.map(MessageRow::shown))
     }
 

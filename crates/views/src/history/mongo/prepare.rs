@@ -61,7 +61,11 @@ pub(super) async fn prepare(history: &MongoHistory) -> Result<(), StoreError> {
     let found = stamp.map(|stamp| stamp.version);
     if found != Some(VERSION) {
         let version = VERSION;
-        tracing::info!(?found, version, "making the collections of the history view");
+        tracing::info!(
+            ?found,
+            version,
+            "making the collections of the history view"
+        );
         for collection in COLLECTIONS {
             drop_collection(history, collection).await?;
         }
@@ -98,7 +102,5 @@ async fn drop_collection(history: &MongoHistory, name: &str) -> Result<(), Store
         return Ok(());
     }
     let collection = history.database.collection::<Document>(name);
-    history
-        .in_time(async { collection.drop().await })
-        .await
+    history.in_time(async { collection.drop().await }).await
 }

@@ -12,6 +12,7 @@ use tidings_domain::{
 use super::record::{
     ConversationRecord, EditRecord, EventRecord, HiddenRecord, MemberRecord, MessageRecord,
     OutcomeRecord, PositionRecord, event_id, event_outcome_id, hidden_id, outcome_id,
+    own_outcome_id,
 };
 use super::{MongoHistory, OPERATION_TIMEOUT};
 use crate::history::document::{Unreadable, id_text};
@@ -162,10 +163,10 @@ pub(super) async fn outcome(
     tenant: &Tenant,
     key: CommandKey,
 ) -> Result<Option<OutcomeRow>> {
-    let ids = vec![event_outcome_id(key), outcome_id(key)];
+    let ids = vec![event_outcome_id(key), own_outcome_id(key), outcome_id(key)];
     let filter = doc! { "_id": { "$in": ids } };
     let mut records = find_records::<OutcomeRow>(history, filter, FindOptions::default()).await?;
-    records.sort_unstable_by_key(|record| !record.is_accepted());
+    records.sort_unstable_by_key(OutcomeRecord::rank);
     let first = records
         .into_iter()
         .next()
@@ -236,7 +237,10 @@ pub(super) async fn unread(
         .into_iter()
         .filter_map(|row| {
             let read_no = read.get(&row.conversation_id)?;
-            let count = row.last_no.checked_sub(*read_no).filter(|count| *count > 0)?;
+            let count = row
+                .last_no
+                .checked_sub(*read_no)
+                .filter(|count| *count > 0)?;
             Some((row.conversation_id, count))
         })
         .collect();
@@ -271,12 +275,14 @@ pub(super) async fn page(
             let before = i64::try_from(before).unwrap_or(i64::MAX);
             filter.insert("no", doc! { "$lt": before });
         }
-        let rows: Vec<MessageRow> =
-            find(history, filter, sorted(doc! { "no": -1 }, limit)).await?;
+        let rows: Vec<MessageRow> = find(history, filter, sorted(doc! { "no": -1 }, limit)).await?;
         let is_last = rows.len() < limit;
         before = rows.last().map(|row| row.no);
         let ids: Vec<_> = rows.iter().map(|row| row.message_id).collect();
-        let hidden: HashSet<_> = hidden(history, tenant, viewer, &ids).await?.into_iter().collect();
+        let hidden: HashSet<_> = hidden(history, tenant, viewer, &ids)
+            .await?
+            .into_iter()
+            .collect();
         let own = rows.into_iter().filter(|row| {
             row.tenant == *tenant
                 && row.conversation_id == query.conversation_id

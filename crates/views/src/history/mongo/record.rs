@@ -148,9 +148,9 @@ struct MemberSettings {
 
 /// A document of `outcomes`, of every command that sent no message: a message
 /// is found by its command's key already, which is its id. `_id` is that key;
-/// with `:event` behind it where the command was accepted, as one may be refused
-/// first, and accepted when it comes again after the dedupe window. An own change
-/// has neither seq nor code.
+/// with `:event` behind it where the command made an event, and `:own` where it
+/// noted an own change (which has neither seq nor code), as a command may be
+/// refused first, and accepted when it comes again after the dedupe window.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OutcomeRecord<'a> {
     #[serde(rename = "_id")]
@@ -204,12 +204,18 @@ pub(super) fn outcome_id(key: CommandKey) -> String {
     id_text(key.0)
 }
 
-/// The `_id` of the outcome of a command that was accepted, but made no message.
+/// The `_id` of the outcome of a command that made an event, but no message.
 pub(super) fn event_outcome_id(key: CommandKey) -> String {
     format!("{}{OF_EVENT}", id_text(key.0))
 }
 
+/// The `_id` of the outcome of a command that noted an own change.
+pub(super) fn own_outcome_id(key: CommandKey) -> String {
+    format!("{}{OWN}", id_text(key.0))
+}
+
 const OF_EVENT: &str = ":event";
+const OWN: &str = ":own";
 
 fn date(at: Timestamp) -> DateTime {
     DateTime::from_millis(at.0)
@@ -482,15 +488,19 @@ impl<'a> OutcomeRecord<'a> {
         }
     }
 
-    /// Whether the command was accepted by this decision.
-    pub(super) fn is_accepted(&self) -> bool {
-        self.id.ends_with(OF_EVENT)
+    /// Of several outcomes of one command, the lowest counts.
+    pub(super) fn rank(&self) -> u8 {
+        match &self.id {
+            id if id.ends_with(OF_EVENT) => 0,
+            id if id.ends_with(OWN) => 1,
+            _ => 2,
+        }
     }
 
     /// Whether the command made an event.
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn is_of_event(&self) -> bool {
-        self.is_accepted() && self.seq.is_some()
+        self.rank() == 0
     }
 
     pub(super) fn id(&self) -> &str {

@@ -63,7 +63,7 @@ async fn pages_lists() {
 #[tokio::test]
 async fn prepare_keeps_what_is_there() {
     let history = empty().await;
-    project(&history, &Decisions::new(1).take(50))
+    project(&history, &Decisions::new(1).take(50), 0)
         .await
         .expect("writes");
     let before = history.dump().await.expect("dumps");

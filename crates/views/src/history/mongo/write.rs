@@ -8,7 +8,7 @@ use tidings_domain::{DeleteScope, FirstOutcome, OutcomeRow, Rows, Withheld};
 use super::error::{of_insert, of_update};
 use super::record::{
     ConversationRecord, EditRecord, EventRecord, HiddenRecord, MemberRecord, MessageRecord,
-    OutcomeRecord, PositionRecord, edit_id, event_id, event_outcome_id, outcome_id,
+    OutcomeRecord, PositionRecord, edit_id, event_id, event_outcome_id, outcome_id, own_outcome_id,
 };
 use super::{MongoHistory, WRITE_CONCERN_TIMEOUT, read};
 use crate::history::outcome::of_event;
@@ -37,7 +37,12 @@ pub(super) async fn write(
         insert::<HiddenRecord<'_>>(history, "hidden", records(&rows.hidden)),
         update::<MemberRecord<'_>>(history, "members", records(rows.members.values())),
     );
-    events.and(posted).and(edits).and(outcomes).and(hidden).and(members)?;
+    events
+        .and(posted)
+        .and(edits)
+        .and(outcomes)
+        .and(hidden)
+        .and(members)?;
     for withheld in &rows.withheld {
         withhold(history, withheld).await?;
     }
@@ -94,7 +99,7 @@ fn outcome_records<'a>(
     of_events: &'a [OutcomeRow],
 ) -> Vec<OutcomeRecord<'a>> {
     let outcomes = outcomes.iter().map(|row| match row.outcome {
-        FirstOutcome::Noted => OutcomeRecord::new(row, event_outcome_id),
+        FirstOutcome::Noted => OutcomeRecord::new(row, own_outcome_id),
         _ => OutcomeRecord::new(row, outcome_id),
     });
     let of_events = of_events
@@ -238,7 +243,10 @@ mod tests {
             assert_eq!(first, Some((&revision.to_owned(), &Bson::Int64(7))));
             let settings = max.get_document("settings").ok();
             if let Some(settings) = settings {
-                assert_eq!(settings.iter().next(), Some((&"rev".to_owned(), &Bson::Int64(7))));
+                assert_eq!(
+                    settings.iter().next(),
+                    Some((&"rev".to_owned(), &Bson::Int64(7)))
+                );
             }
             let query = update.get_document("q").expect("a query");
             assert_eq!(query.keys().collect::<Vec<_>>(), ["_id"]);

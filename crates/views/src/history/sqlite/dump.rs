@@ -1,8 +1,6 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Row};
-use tidings_domain::{
-    ConversationId, HiddenRow, MessageId, Model, OutcomeRow, Timestamp,
-};
+use tidings_domain::{ConversationId, HiddenRow, MessageId, Model, OutcomeRow, Timestamp};
 
 use super::{SqliteHistory, read};
 use crate::conformance::{Dump, Dumped, model};

@@ -56,8 +56,10 @@ impl HistoryWriter for SqliteHistory {
     async fn prepare(&self) -> Result<(), StoreError> {
         self.run(|connection| {
             connection.execute_batch(schema::STAMP)?;
-            let found: Option<i64> = connection
-                .query_row("SELECT max(version) FROM history_schema", [], |row| row.get(0))?;
+            let found: Option<i64> =
+                connection.query_row("SELECT max(version) FROM history_schema", [], |row| {
+                    row.get(0)
+                })?;
             if found != Some(schema::VERSION) {
                 let version = schema::VERSION;
                 tracing::info!(?found, version, "making the tables of the history view");
@@ -243,13 +245,15 @@ impl HistoryReader for SqliteHistory {
         let mut messages = messages.to_vec();
         self.read(move |connection| {
             let mut failed = Ok(());
-            messages.retain(|id| match read::is_hidden(connection, &tenant, &user_id, *id) {
-                Ok(hidden) => hidden,
-                Err(error) => {
-                    failed = Err(error);
-                    false
-                }
-            });
+            messages.retain(
+                |id| match read::is_hidden(connection, &tenant, &user_id, *id) {
+                    Ok(hidden) => hidden,
+                    Err(error) => {
+                        failed = Err(error);
+                        false
+                    }
+                },
+            );
             failed.map(|()| messages)
         })
         .await

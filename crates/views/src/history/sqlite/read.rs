@@ -212,11 +212,13 @@ pub(super) fn is_hidden(
     user_id: &UserId,
     message_id: MessageId,
 ) -> rusqlite::Result<bool> {
-    connection.prepare_cached(schema::IS_HIDDEN)?.exists(params![
-        tenant.as_str(),
-        user_id.as_str(),
-        message_id.0.as_bytes()
-    ])
+    connection
+        .prepare_cached(schema::IS_HIDDEN)?
+        .exists(params![
+            tenant.as_str(),
+            user_id.as_str(),
+            message_id.0.as_bytes()
+        ])
 }
 
 /// The last message of a conversation that this user has not hidden.
@@ -296,10 +298,9 @@ pub(super) fn message(
 ) -> rusqlite::Result<Option<MessageRow>> {
     connection
         .prepare_cached(schema::MESSAGE)?
-        .query_row(
-            params![message_id.0.as_bytes(), tenant.as_str()],
-            |row| message_row(row).map(MessageRow::shown),
-        )
+        .query_row(params![message_id.0.as_bytes(), tenant.as_str()], |row| {
+            message_row(row).map(MessageRow::shown)
+        })
         .optional()
 }
 
@@ -456,11 +457,9 @@ pub(super) fn member_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Member
         read_no: unsigned(row, first + 4)?,
         rev: unsigned(row, first + 5)?,
         archived: row.get(first + 6)?,
-        muted: row
-            .get::<_, bool>(first + 7)?
-            .then_some(Mute {
-                until: row.get::<_, Option<i64>>(first + 8)?.map(Timestamp),
-            }),
+        muted: row.get::<_, bool>(first + 7)?.then_some(Mute {
+            until: row.get::<_, Option<i64>>(first + 8)?.map(Timestamp),
+        }),
         settings_rev: row.get(first + 9)?,
     })
 }

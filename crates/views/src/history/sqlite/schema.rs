@@ -192,13 +192,13 @@ pub(super) const INSERT_HIDDEN: &str = "INSERT INTO history_hidden \
     ON CONFLICT (tenant, user_id, message_id) DO NOTHING";
 
 /// The first outcome stays, except that an own change (neither seq nor code) is
-/// noted over a refusal.
+/// noted over anything else.
 pub(super) const INSERT_OUTCOME: &str = "INSERT INTO history_outcomes \
     (conversation_id, sender, temp_id, tenant, at, seq, no, code, message_id) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
     ON CONFLICT (conversation_id, tenant, sender, temp_id) DO UPDATE SET at = excluded.at, \
-    code = NULL, message_id = excluded.message_id \
-    WHERE code IS NOT NULL AND excluded.code IS NULL AND excluded.seq IS NULL";
+    seq = NULL, no = NULL, code = NULL, message_id = excluded.message_id \
+    WHERE coalesce(seq, code) IS NOT NULL AND coalesce(excluded.seq, excluded.code) IS NULL";
 
 /// Three parts that change apart from each other: by events, by own settings,
 /// and the read marker, which only grows.
