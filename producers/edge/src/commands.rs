@@ -320,7 +320,7 @@ impl Decided {
     /// As metrics and traces call it.
     fn name(&self) -> &'static str {
         match self {
-            Self::Accepted { .. } => "accepted",
+            Self::Accepted { .. } | Self::Noted { .. } => "accepted",
             Self::Rejected(_) => "rejected",
             Self::Duplicate(_) => "duplicate",
         }
