@@ -5,6 +5,7 @@
 //! store is wrong.
 
 mod answers;
+mod cache;
 mod decisions;
 mod writing;
 
@@ -16,6 +17,7 @@ use tidings_domain::{
 };
 
 pub use answers::{answers_like_the_model, keeps_tenants_apart, pages_lists};
+pub use cache::{Forgetful, drops_what_changes, is_never_older_than_it_says};
 pub use decisions::{Decisions, Random};
 pub use writing::{keeps_positions, mends_whatever_stopped_it, project};
 
