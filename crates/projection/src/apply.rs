@@ -7,6 +7,7 @@ use tidings_views::StoreError;
 use tidings_wire::{Topic, TraceParent};
 
 use crate::dead::DeadLetters;
+use crate::lag::Lag;
 use crate::ledger::Ledger;
 use crate::meter::Meter;
 use crate::outage::Outage;
@@ -24,6 +25,7 @@ pub(crate) struct Applier {
     ready: Condition,
     pause: Pause,
     meter: Meter,
+    pub(crate) lag: Lag,
 }
 
 /// What became of a batch.
@@ -58,11 +60,12 @@ impl Applier {
     pub(crate) fn new(
         view: Arc<dyn View>,
         dead: DeadLetters,
+        lag: Lag,
         ready: Condition,
         pause: Pause,
-        meter: Meter,
     ) -> Self {
-        let outage = Outage::of(format!("the store of the {} view", view.name()));
+        let name = view.name();
+        let outage = Outage::of(format!("the store of the {name} view"));
         Self {
             view,
             dead,
@@ -70,7 +73,8 @@ impl Applier {
             outage,
             ready,
             pause,
-            meter,
+            meter: Meter::new(name),
+            lag,
         }
     }
 
@@ -163,7 +167,13 @@ impl Applier {
                         lost @ Applied::StoreLostData => Ok(lost),
                     };
                 }
-                (error, _) => self.failed(error)?,
+                (error, steps) => {
+                    // The worker measures between batches, and this one may
+                    // take as long as its store is down.
+                    let oldest = steps.first().map(|step| step.stored.record.timestamp);
+                    self.lag.measure(ledger, oldest);
+                    self.failed(error)?;
+                }
             }
         }
     }

@@ -9,6 +9,7 @@
 mod apply;
 mod dead;
 mod intake;
+mod lag;
 mod ledger;
 mod meter;
 mod outage;

@@ -1,7 +1,6 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use tidings_domain::Timestamp;
 use tidings_log::{Delivery, Log, LogError, ProjectionSource};
 use tidings_service::health::Condition;
 use tidings_views::Position;
@@ -12,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::{Applied, Applier};
 use crate::dead::DeadLetters;
 use crate::intake::{Gap, Intake};
+use crate::lag::Lag;
 use crate::ledger::{Ledger, position_of};
 use crate::meter::Meter;
 use crate::outage::Outage;
@@ -22,8 +22,6 @@ use crate::{Projection, ProjectionError};
 const POLL: Duration = Duration::from_millis(100);
 /// How often the log is told how far the projection has come.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
-/// How often the lag is measured.
-const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
 /// The projection at work, on its thread.
 pub(crate) struct Worker {
@@ -38,14 +36,10 @@ pub(crate) struct Worker {
     outage: Outage,
     ready: Condition,
     pause: Pause,
-    meter: Meter,
     /// When the log was last told how far the projection has come.
     committed: Instant,
     /// Whether it has come further since.
     uncommitted: bool,
-    measured: Option<Instant>,
-    /// When the last record that was applied was made.
-    last_applied: Option<Timestamp>,
 }
 
 impl Worker {
@@ -67,7 +61,9 @@ impl Worker {
         let pause = Pause::new(runtime, stop);
         let meter = Meter::new(name);
         let dead = DeadLetters::new(Arc::clone(&log), view.dead_letters(), name);
-        let mut applier = Applier::new(view, dead, ready.clone(), pause.clone(), meter.clone());
+        let lag = Lag::new(Arc::clone(&log), meter.clone());
+        let ready_when_applied = ready.clone();
+        let mut applier = Applier::new(view, dead, lag, ready_when_applied, pause.clone());
         applier.ask(async |view| view.prepare().await)?;
         let mut outage = Outage::of("the log");
         let source = wait_for(&mut outage, &pause, || log.projection(name))?;
@@ -83,11 +79,8 @@ impl Worker {
             outage,
             ready,
             pause,
-            meter,
             committed: Instant::now(),
             uncommitted: false,
-            measured: None,
-            last_applied: None,
         })
     }
 
@@ -116,12 +109,7 @@ impl Worker {
             if self.uncommitted && self.committed.elapsed() >= COMMIT_EVERY {
                 self.commit();
             }
-            if self
-                .measured
-                .is_none_or(|measured| measured.elapsed() >= MEASURE_EVERY)
-            {
-                self.measure_lag();
-            }
+            self.applier.lag.measure(&self.ledger, None);
         }
         Ok(())
     }
@@ -166,7 +154,7 @@ impl Worker {
             if self.applier.apply(&mut taken.steps, &mut self.ledger)? == Applied::StoreLostData {
                 return self.rewind();
             }
-            self.last_applied = Some(made);
+            self.applier.lag.applied(made);
             self.uncommitted = true;
         }
         taken.gaps.iter().try_for_each(|gap| self.close(*gap))
@@ -269,29 +257,6 @@ impl Worker {
         }
         self.committed = Instant::now();
         self.uncommitted = false;
-    }
-
-    fn measure_lag(&mut self) {
-        self.measured = Some(Instant::now());
-        let mut behind = 0;
-        for (partition, mark) in self.ledger.marks() {
-            match self.log.watermarks(Topic::MessageDelivered, partition) {
-                Ok((_, end)) => behind += (end - mark.offset).max(0),
-                // Polling will meet the same, and tell.
-                Err(_) => return,
-            }
-        }
-        let since = self
-            .last_applied
-            .filter(|_| behind > 0)
-            .map_or(Duration::ZERO, |made| {
-                let now = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default();
-                let made = Duration::from_millis(made.0.max(0).cast_unsigned());
-                now.saturating_sub(made)
-            });
-        self.meter.lag(behind, since);
     }
 }
 
