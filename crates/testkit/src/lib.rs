@@ -7,10 +7,12 @@
 //!   test uses;
 //! * [`SocketClient`]: a small client of the socket protocol;
 //! * [`Collector`]: an OpenTelemetry collector, and the spans it was sent;
+//! * [`scenario`]: three users on two edges who touch every command;
 //! * [`eventually`], [`eventually_async`]: wait for a condition, with a deadline.
 
 mod collector;
 mod redis;
+pub mod scenario;
 mod servers;
 mod socket;
 mod waiting;

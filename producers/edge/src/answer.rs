@@ -81,23 +81,17 @@ pub(crate) fn of_first(
     conversation_id: ConversationId,
     message_id: Option<MessageId>,
 ) -> Answer {
+    let delivered = |seq, no| Delivered {
+        conversation_id,
+        message_id,
+        seq,
+        no,
+        at: first.at,
+        duplicate: true,
+    };
     match first.outcome {
-        FirstOutcome::Accepted { seq, no } => Ok(Delivered {
-            conversation_id,
-            message_id,
-            seq: Some(seq),
-            no,
-            at: first.at,
-            duplicate: true,
-        }),
-        FirstOutcome::Noted => Ok(Delivered {
-            conversation_id,
-            message_id,
-            seq: None,
-            no: None,
-            at: first.at,
-            duplicate: true,
-        }),
+        FirstOutcome::Accepted { seq, no } => Ok(delivered(Some(seq), no)),
+        FirstOutcome::Noted => Ok(delivered(None, None)),
         FirstOutcome::Rejected(code) => Err(code.into()),
     }
 }

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use tidings_domain::{ConversationId, TempId, Tenant, UserId};
+use tidings_domain::{
+    ConversationId, ConversationRow, EditRow, Kind, MemberRow, MessageId, MessageRow, TempId,
+    Tenant, UserId,
+};
 use tidings_service::auth::Claims;
 use tidings_wire::frames::{OutcomeState, Request};
 use tokio::sync::oneshot;
@@ -13,11 +16,12 @@ use uuid::Uuid;
 
 use crate::answer::{Answer, Delivered, Pending, Refusal};
 use crate::commands;
+use crate::forward::{self, ForwardRequest};
 use crate::limits::{Allowance, Limiter};
 use crate::metrics::Metrics;
 use crate::outcome;
 use crate::peer::{Call, Peer, Reply};
-use crate::questions::{self, Changes, ListPage};
+use crate::questions::{self, Changes, ListPage, MemberPage, Page};
 use crate::shared::Shared;
 
 /// A user who sends commands and asks questions without a socket, made by
@@ -71,12 +75,46 @@ impl Caller {
     /// sent before: then it is not decided twice, however long ago that was.
     ///
     /// The command goes its way whether or not anybody waits for its answers.
+    /// A forward makes many commands, and is sent by
+    /// [`forward`](Self::forward); here it is `invalid`.
     #[must_use]
     pub fn submit(&self, temp_id: TempId, retry: bool, request: Request) -> Submission {
         let (submission, reply) = self.call();
         let limiter = self.limiter.as_deref();
         commands::submit(&self.shared, reply, limiter, temp_id, retry, request);
         submission
+    }
+
+    /// Sends a forward on its way: a command for each message and target,
+    /// target by target, named `<temp_id>/1`, `<temp_id>/2` … If it is refused
+    /// as a whole, each of them is refused so.
+    ///
+    /// # Errors
+    /// Where it is refused before anything is looked up.
+    pub fn forward(
+        &self,
+        temp_id: TempId,
+        retry: bool,
+        from: ConversationId,
+        message_ids: Vec<MessageId>,
+        to: Vec<ConversationId>,
+    ) -> Result<Vec<(TempId, Submission)>, Refusal> {
+        let request = ForwardRequest {
+            temp_id,
+            retry,
+            from,
+            message_ids,
+            to,
+        };
+        let limiter = self.limiter.as_deref();
+        let mut submissions = Vec::new();
+        let reply = |temp_id: &TempId| {
+            let (submission, reply) = self.call();
+            submissions.push((temp_id.clone(), submission));
+            reply
+        };
+        forward::submit(&self.shared, &self.peer, limiter, request, reply)?;
+        Ok(submissions)
     }
 
     fn call(&self) -> (Submission, Reply) {
@@ -104,13 +142,96 @@ impl Caller {
         questions::changes(&self.shared, &self.peer, conversation_id, after, limit).await
     }
 
-    /// `list`: the own conversations, latest activity first.
+    /// `history`: the messages of a conversation before the one with the `no`
+    /// `before`, newest first; with `thread`, only that thread's replies.
     ///
     /// # Errors
     /// A [`Refusal`], as of every question.
-    pub async fn list(&self, limit: usize, cursor: Option<&str>) -> Result<ListPage, Refusal> {
+    pub async fn page(
+        &self,
+        conversation_id: ConversationId,
+        thread: Option<MessageId>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page, Refusal> {
         let _open = self.start()?;
-        questions::list(&self.shared, &self.peer, limit, cursor).await
+        let id = conversation_id;
+        questions::page(&self.shared, &self.peer, id, thread, before, limit).await
+    }
+
+    /// `list`: the own conversations, of one kind if it is given, latest
+    /// activity first.
+    ///
+    /// # Errors
+    /// A [`Refusal`], as of every question.
+    pub async fn list(
+        &self,
+        kind: Option<Kind>,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListPage, Refusal> {
+        let _open = self.start()?;
+        questions::list(&self.shared, &self.peer, kind, limit, cursor).await
+    }
+
+    /// A conversation of the user's, and the user's place in it.
+    ///
+    /// # Errors
+    /// A [`Refusal`], as of every question.
+    pub async fn conversation(
+        &self,
+        conversation_id: ConversationId,
+    ) -> Result<(ConversationRow, MemberRow), Refusal> {
+        let _open = self.start()?;
+        questions::member_of(&self.shared, &self.peer, conversation_id).await
+    }
+
+    /// `members`: who belongs to a conversation, by user id.
+    ///
+    /// # Errors
+    /// A [`Refusal`], as of every question.
+    pub async fn members(
+        &self,
+        conversation_id: ConversationId,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<MemberPage, Refusal> {
+        let _open = self.start()?;
+        let id = conversation_id;
+        questions::members(&self.shared, &self.peer, id, limit, cursor).await
+    }
+
+    /// A message, as the user may see it.
+    ///
+    /// # Errors
+    /// A [`Refusal`], as of every question: `not_found` also of what the user
+    /// has deleted for themselves.
+    pub async fn message(&self, message_id: MessageId) -> Result<MessageRow, Refusal> {
+        let _open = self.start()?;
+        let (row, _) = questions::message(&self.shared, &self.peer, message_id).await?;
+        Ok(row)
+    }
+
+    /// A message and its earlier texts, oldest first.
+    ///
+    /// # Errors
+    /// As [`message`](Self::message).
+    pub async fn edits(
+        &self,
+        message_id: MessageId,
+    ) -> Result<(MessageRow, Vec<EditRow>), Refusal> {
+        let _open = self.start()?;
+        questions::edits(&self.shared, &self.peer, message_id).await
+    }
+
+    /// How many messages the user has not read, by conversation; those with
+    /// none are left out.
+    ///
+    /// # Errors
+    /// A [`Refusal`], as of every question.
+    pub async fn unread(&self) -> Result<Vec<(ConversationId, u64)>, Refusal> {
+        let _open = self.start()?;
+        questions::unread(&self.shared, &self.peer).await
     }
 
     /// `outcome`: what became of commands, in the order asked.

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use tidings_domain::{
-    Code, Command, CommandBody, CommandKey, ConversationId, First, Kind, MessageId, TempId,
-    Timestamp, Update, UserId,
+    Code, Command, CommandBody, CommandKey, ConversationId, First, MessageId, TempId, Timestamp,
 };
 use tidings_log::AppendError;
 use tidings_service::traces::{self, Operation, Span, Work};
@@ -21,6 +20,7 @@ use crate::lanes::{Room, Waiting};
 use crate::limits::Limiter;
 use crate::lookup::{self, AtHand, Found};
 use crate::peer::{Peer, Reply};
+use crate::request;
 use crate::shared::Shared;
 
 /// Takes a command from a client: refuses it, or puts it on its way.
@@ -36,7 +36,7 @@ pub(crate) fn submit(
     shared.metrics.command(request.kind());
     let is_send = matches!(request, Request::Send { .. });
     let peer = reply.peer();
-    let (conversation_id, body) = match resolve(peer, &temp_id, request) {
+    let (conversation_id, body) = match request::resolve(peer, &temp_id, request) {
         Ok(resolved) => resolved,
         Err(refusal) => return reply.answer(&temp_id, Err(refusal)),
     };
@@ -58,12 +58,9 @@ pub(crate) fn submit(
         retry,
         taken,
         reply,
+        copied: None,
     };
-    let room = Room {
-        waiting: shared.config.commands_waiting,
-        undecided: shared.config.commands_in_flight,
-    };
-    match peer.lanes.push(waiting, room) {
+    match peer.lanes.push(waiting, room(shared)) {
         Ok(()) => advance(shared, &peer, conversation_id),
         Err(refused) => {
             let Waiting { command, reply, .. } = *refused;
@@ -72,84 +69,11 @@ pub(crate) fn submit(
     }
 }
 
-/// What the sequencer is to decide, or why it is not asked.
-fn resolve(
-    peer: &Peer,
-    temp_id: &TempId,
-    request: Request,
-) -> Result<(ConversationId, CommandBody), Refusal> {
-    match request {
-        Request::Create {
-            kind,
-            title,
-            members,
-        } => {
-            let members = others(&peer.user, members);
-            let id = match (kind, members.as_slice()) {
-                (Kind::Direct, [other]) => {
-                    ConversationId::of_direct(&peer.tenant, &peer.user, other)
-                }
-                (Kind::Direct, _) => {
-                    let message = "members: a direct conversation has exactly one other member";
-                    return Err(Refusal::new(Code::Invalid, message));
-                }
-                (Kind::Group | Kind::Channel, _) => {
-                    ConversationId::of_created(&peer.tenant, &peer.user, temp_id)
-                }
-            };
-            Ok((
-                id,
-                CommandBody::Create {
-                    kind,
-                    title,
-                    members,
-                },
-            ))
-        }
-        Request::Send {
-            conversation_id,
-            content,
-            reply_to,
-        } => {
-            let body = CommandBody::Send {
-                content,
-                reply_to,
-                thread: None,
-                forwarded_from: None,
-            };
-            Ok((conversation_id, body))
-        }
-        Request::Update {
-            conversation_id,
-            update,
-        } if !is_own_setting(&update) => Ok((conversation_id, CommandBody::Update(update))),
-        Request::Update { .. }
-        | Request::Edit { .. }
-        | Request::Delete { .. }
-        | Request::React { .. }
-        | Request::Forward { .. }
-        | Request::Read { .. } => Err(Code::Unsupported.into()),
-    }
-}
-
-/// The members other than the sender, each once.
-fn others(sender: &UserId, mut members: Vec<UserId>) -> Vec<UserId> {
-    members.sort();
-    members.dedup();
-    members.retain(|user| user != sender);
-    members
-}
-
-fn is_own_setting(update: &Update) -> bool {
-    match update {
-        Update::Archive | Update::Unarchive | Update::Mute { .. } | Update::Unmute => true,
-        Update::AddMembers(_)
-        | Update::RemoveMembers(_)
-        | Update::Rename(_)
-        | Update::SetRole { .. }
-        | Update::Leave
-        | Update::Close
-        | Update::Reopen => false,
+/// How many commands a peer may have under way.
+pub(crate) fn room(shared: &Shared) -> Room {
+    Room {
+        waiting: shared.config.commands_waiting,
+        undecided: shared.config.commands_in_flight,
     }
 }
 
@@ -185,7 +109,13 @@ fn proceed(shared: &Arc<Shared>, found: Found) {
     let (waiting, answer) = match found {
         Found::Go(waiting) => return append(shared, waiting),
         Found::Refused(waiting, code) => {
-            let refusal = Refusal::new(code, refusal(&waiting.command, code));
+            let command = &waiting.command;
+            if let Some(copied) = &waiting.copied {
+                copied.refuse(&waiting.reply, &command.temp_id, code);
+                let id = command.conversation_id;
+                return release(shared, &waiting.reply, id, waiting.key);
+            }
+            let refusal = Refusal::new(code, refusal(command, code));
             (waiting, Err(refusal))
         }
         Found::Decided(waiting, first) => {
@@ -206,12 +136,13 @@ fn proceed(shared: &Arc<Shared>, found: Found) {
 
 fn refusal(command: &Command, code: Code) -> &'static str {
     match (&command.body, code) {
+        (CommandBody::Send { .. }, Code::NotFound) => {
+            "reply_to: there is no such message in this conversation."
+        }
         (
-            CommandBody::Send {
-                reply_to: Some(_), ..
-            },
+            CommandBody::Edit { .. } | CommandBody::Delete { .. } | CommandBody::React { .. },
             Code::NotFound,
-        ) => "reply_to: there is no such message in this conversation.",
+        ) => "message_id: there is no such message in this conversation.",
         _ => code.sentence(),
     }
 }
@@ -339,23 +270,17 @@ pub(crate) fn settle(shared: &Arc<Shared>, entry: &Entry, decided: Decided) {
         if let Some(span) = &entry.span {
             span.note("tidings.outcome", decided.name());
         }
+        let delivered = |seq, no, at| Delivered {
+            conversation_id: id,
+            message_id: entry.message_id,
+            seq,
+            no,
+            at,
+            duplicate: false,
+        };
         let answer = match decided {
-            Decided::Accepted { seq, no, at } => Ok(Delivered {
-                conversation_id: id,
-                message_id: entry.message_id,
-                seq: Some(seq),
-                no,
-                at,
-                duplicate: false,
-            }),
-            Decided::Noted { at } => Ok(Delivered {
-                conversation_id: id,
-                message_id: entry.message_id,
-                seq: None,
-                no: None,
-                at,
-                duplicate: false,
-            }),
+            Decided::Accepted { seq, no, at } => Ok(delivered(Some(seq), no, at)),
+            Decided::Noted { at } => Ok(delivered(None, None, at)),
             Decided::Rejected(code) => Err(code.into()),
             Decided::Duplicate(first) => answer::of_first(first, id, entry.message_id),
         };

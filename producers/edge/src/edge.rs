@@ -27,12 +27,15 @@ use crate::progress::Progress;
 use crate::reader::Reader;
 use crate::recent::Recent;
 use crate::shared::Shared;
+use crate::sizes::Sizes;
 use crate::view::View;
 
 /// How many first decisions are kept at hand, about 150 bytes each.
 const RECENT_DECISIONS: usize = 65_536;
 /// How many membership changes are kept at hand.
 const RECENT_CHANGES: usize = 65_536;
+/// Of how many conversations it is kept at hand whether they are small.
+const KNOWN_SIZES: usize = 65_536;
 /// How often the reader's lag is measured.
 const LAG_INTERVAL: Duration = Duration::from_secs(10);
 /// How much longer than commands in flight the connections may take to close.
@@ -88,6 +91,7 @@ impl Edge {
             progress: Progress::new(count),
             view,
             limits: Limits::default(),
+            sizes: Sizes::new(KNOWN_SIZES),
             callers: Callers::default(),
             remembered: Mutex::default(),
             connections: AtomicUsize::new(0),

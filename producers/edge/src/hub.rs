@@ -258,6 +258,38 @@ impl Hub {
         sent
     }
 
+    /// Puts a frame into the outboxes of a user's sockets but `except`.
+    pub(crate) fn tell_user(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        except: Option<&Arc<Socket>>,
+        frame: &Utf8Bytes,
+    ) {
+        let inner = self.inner.read();
+        let here = inner.tenants.get(tenant).and_then(|users| users.get(user));
+        let Some(user) = here else {
+            return;
+        };
+        for socket in &user.state.lock().sockets {
+            if !except.is_some_and(|except| Arc::ptr_eq(except, socket)) {
+                socket.send(frame.clone());
+            }
+        }
+    }
+
+    /// Puts a frame into the outboxes of the members' sockets but those of
+    /// `about`.
+    pub(crate) fn tell_others(&self, id: ConversationId, about: &UserId, frame: &Utf8Bytes) {
+        let inner = self.inner.read();
+        let members = inner.conversations.get(&id).into_iter().flatten();
+        for member in members.filter(|member| member.id != *about) {
+            for socket in &member.state.lock().sockets {
+                socket.send(frame.clone());
+            }
+        }
+    }
+
     /// All sockets.
     pub(crate) fn sockets(&self) -> Vec<Arc<Socket>> {
         let inner = self.inner.read();

@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 use tidings_domain::{Command, CommandKey, ConversationId};
 use tidings_wire::Topic;
 
+use crate::forward::Copied;
 use crate::peer::Reply;
 
 /// The commands of one peer that wait or are undecided, in one lane for each
@@ -50,6 +51,8 @@ pub(crate) struct Waiting {
     pub(crate) taken: Instant,
     /// Where its answers go.
     pub(crate) reply: Reply,
+    /// The message that it copies, if a forward made it.
+    pub(crate) copied: Option<Box<Copied>>,
 }
 
 /// How many commands a peer may have under way.
@@ -58,6 +61,10 @@ pub(crate) struct Room {
     pub(crate) waiting: usize,
     pub(crate) undecided: usize,
 }
+
+/// There are too many commands under way already.
+#[derive(Debug)]
+pub(crate) struct NoRoom;
 
 impl Lanes {
     /// Puts a command at the end of its lane.
@@ -69,12 +76,22 @@ impl Lanes {
         if inner.closed || inner.waiting >= room.waiting || inner.undecided >= room.undecided {
             return Err(Box::new(waiting));
         }
-        inner.waiting += 1;
-        let lane = inner
-            .lanes
-            .entry(waiting.command.conversation_id)
-            .or_default();
-        lane.waiting.push_back(waiting);
+        inner.push(waiting);
+        Ok(())
+    }
+
+    /// Puts commands at the ends of their lanes, all or none.
+    ///
+    /// # Errors
+    /// Where there is no room for all.
+    pub(crate) fn push_all(&self, waiting: Vec<Waiting>, room: Room) -> Result<(), NoRoom> {
+        let mut inner = self.inner.lock();
+        let is_full = inner.waiting + waiting.len() > room.waiting
+            || inner.undecided + waiting.len() > room.undecided;
+        if inner.closed || is_full {
+            return Err(NoRoom);
+        }
+        waiting.into_iter().for_each(|waiting| inner.push(waiting));
         Ok(())
     }
 
@@ -158,6 +175,15 @@ impl Lanes {
 }
 
 impl Inner {
+    fn push(&mut self, waiting: Waiting) {
+        self.waiting += 1;
+        let lane = self
+            .lanes
+            .entry(waiting.command.conversation_id)
+            .or_default();
+        lane.waiting.push_back(waiting);
+    }
+
     fn remove_idle(&mut self, id: ConversationId) {
         if self.lanes.get(&id).is_some_and(Lane::is_idle) {
             self.lanes.remove(&id);
@@ -214,6 +240,7 @@ mod tests {
             retry: false,
             taken: Instant::now(),
             reply: nobody(),
+            copied: None,
         }
     }
 
@@ -296,6 +323,17 @@ mod tests {
     }
 
     #[test]
+    fn some_that_belong_together_go_in_all_or_none() {
+        let lanes = Lanes::default();
+        assert!(lanes.push(send("1"), ROOM).is_ok());
+        let three = ["2", "3", "4"].map(send);
+        assert!(lanes.push_all(three.into(), ROOM).is_err());
+        let two = ["2", "3"].map(send);
+        assert!(lanes.push_all(two.into(), ROOM).is_ok());
+        assert_eq!(names(&go(&lanes)), ["1", "2", "3"]);
+    }
+
+    #[test]
     fn there_is_room_for_so_many() {
         let lanes = Lanes::default();
         for name in ["1", "2", "3"] {
@@ -307,6 +345,7 @@ mod tests {
             lanes.push(send("4"), ROOM).is_err(),
             "too many are undecided"
         );
+        assert!(lanes.push_all(vec![send("4")], ROOM).is_err());
         assert_eq!(lanes.close().len(), 3);
         assert!(lanes.push(send("5"), ROOM).is_err(), "closed");
     }

@@ -7,12 +7,17 @@
 //!
 //! * `session`: one task for each connection; `outbox`: the bounded queue of
 //!   what is to be written to it; `lanes`: its commands, in order.
-//! * `commands`: from a frame to the log and from a decision to its answer;
-//!   `inflight`: what is undecided; `lookup`: what must be known before.
+//! * `commands`: from a frame to the log and from a decision to its `answer`;
+//!   `request`: what is to be decided; `forward`: one request that makes many;
+//!   `inflight`: what is undecided; `lookup`, `facts`: what must be known
+//!   before.
+//! * `peer`: whose commands and questions they are; `caller`: one without a
+//!   socket.
 //! * `reader`: the thread that follows the log; `hub`: who gets an event;
-//!   `membership`, `load`: who belongs where.
+//!   `membership`, `load`: who belongs where; `courtesies`, `sizes`: who gets
+//!   what has no seq.
 //! * `questions`, `outcome`: answered from the history `view`, once it is
-//!   `freshness` enough.
+//!   `freshness` enough; `rendering`: the frames that say it.
 
 mod answer;
 mod args;
@@ -22,7 +27,10 @@ mod close;
 mod commands;
 mod config;
 mod connect;
+mod courtesies;
 mod edge;
+mod facts;
+mod forward;
 mod freshness;
 mod http;
 mod hub;
@@ -40,8 +48,11 @@ mod progress;
 mod questions;
 mod reader;
 mod recent;
+mod rendering;
+mod request;
 mod session;
 mod shared;
+mod sizes;
 mod socket;
 mod view;
 
@@ -52,4 +63,4 @@ pub use config::{EdgeConfig, LimitArgs};
 pub use connect::connect;
 pub use edge::Edge;
 pub use limits::Allowance;
-pub use questions::{Changes, ListPage};
+pub use questions::{Changes, ListPage, MemberPage, Page};

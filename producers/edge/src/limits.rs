@@ -3,9 +3,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use governor::clock::{Clock, DefaultClock};
-use governor::middleware::StateInformationMiddleware;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::clock::{Clock, DefaultClock, QuantaInstant};
+use governor::middleware::{StateInformationMiddleware, StateSnapshot};
+use governor::{DefaultDirectRateLimiter, NotUntil, Quota, RateLimiter};
 use parking_lot::Mutex;
 use tidings_domain::{Tenant, UserId};
 
@@ -43,14 +43,27 @@ impl Limiter {
     /// The milliseconds after which one will be in it.
     pub(crate) fn take(&self) -> Result<(), u64> {
         let taken = self.bucket.check();
-        let remaining = taken
-            .as_ref()
-            .map_or(0, |snapshot| snapshot.remaining_burst_capacity());
-        self.remaining.store(remaining, Ordering::Relaxed);
-        taken.map(drop).map_err(|not_until| {
-            let wait = not_until.wait_time_from(DefaultClock::default().now());
-            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
-        })
+        self.note(taken.as_ref().ok());
+        taken.map(drop).map_err(|until| wait_ms(&until))
+    }
+
+    /// Takes so many messages out of the bucket, or none.
+    ///
+    /// # Errors
+    /// When they will be in it, if ever.
+    pub(crate) fn take_many(&self, messages: NonZeroU32) -> Result<(), Limited> {
+        let taken = self.bucket.check_n(messages).map_err(|_| Limited::Always)?;
+        self.note(taken.as_ref().ok());
+        taken
+            .map(drop)
+            .map_err(|until| Limited::For(wait_ms(&until)))
+    }
+
+    fn note(&self, taken: Option<&StateSnapshot>) {
+        if let Some(left) = taken {
+            let remaining = left.remaining_burst_capacity();
+            self.remaining.store(remaining, Ordering::Relaxed);
+        }
     }
 
     /// What the user may send.
@@ -64,6 +77,20 @@ impl Limiter {
     fn is_full(&self) -> bool {
         matches!(self.bucket.check_n(self.per_minute), Ok(Ok(_)))
     }
+}
+
+/// When so many messages will be in the bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limited {
+    /// After so many milliseconds.
+    For(u64),
+    /// Never: it does not hold as many.
+    Always,
+}
+
+fn wait_ms(until: &NotUntil<QuantaInstant>) -> u64 {
+    let wait = until.wait_time_from(DefaultClock::default().now());
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// The buckets of all users, shared by the sockets of a user. They outlive the
@@ -127,6 +154,11 @@ mod tests {
         limits.buckets.lock().sweep();
         let wait = limits.of(&tenant, &user, 2).unwrap().take().unwrap_err();
         assert!((1..=30_000).contains(&wait), "{wait}");
+        let limiter = limits.of(&tenant, &user, 10).unwrap();
+        let many = |messages| limiter.take_many(NonZeroU32::new(messages).unwrap());
+        assert_eq!((many(4), limiter.allowance().remaining), (Ok(()), 6));
+        assert!(matches!(many(7), Err(Limited::For(_))));
+        assert_eq!(many(11), Err(Limited::Always));
         let other = UserId::parse("v").unwrap();
         assert_eq!(limits.of(&tenant, &other, 2).unwrap().take(), Ok(()));
         assert_eq!(

@@ -59,7 +59,7 @@ struct Asked<'a> {
 
 fn at_hand(shared: &Shared, command: &Asked<'_>) -> Option<OutcomeState> {
     if let Some(recent) = shared.recent.get(command.key) {
-        return Some(OutcomeState::of(recent.outcome, command.key));
+        return Some(OutcomeState::of(recent.outcome, recent.message_id));
     }
     shared
         .inflight

@@ -2,22 +2,26 @@
 
 use std::sync::Arc;
 
-use tidings_domain::{Change, Code, ConversationId, Event, EventRow, Timestamp};
+use tidings_domain::{
+    Change, Code, Content, ConversationId, ConversationRow, EditRow, Event, EventRow, Kind,
+    MemberRow, MessageId, MessageRow, Timestamp, UserId,
+};
 use tidings_views::history::ListedConversation;
-use tidings_wire::frames::{ChangeItem, ListItem, OutcomeItem, Question, ServerFrame};
 use uuid::Uuid;
 
 use crate::answer::Refusal;
 use crate::freshness::Age;
-use crate::outcome;
 use crate::peer::Peer;
 use crate::shared::Shared;
-use crate::socket::Socket;
 use crate::view::Unavailable;
 
-/// `changes` stops short of its limit at about this many bytes of events, so
-/// that no answer fills an outbox; `more` then says that it did.
-const MAX_CHANGES_BYTES: usize = 512 * 1024;
+/// Answers stop short of their limit at about this many bytes, so that none
+/// fills an outbox, and say where they go on.
+const MAX_ANSWER_BYTES: usize = 512 * 1024;
+/// About how many bytes an item takes without what is of any length.
+const ITEM_BYTES: usize = 256;
+/// About how many bytes a member's name takes, with what stands around it.
+const NAME_BYTES: usize = 48;
 
 /// What happened in a conversation since an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +34,29 @@ pub struct Changes {
     pub more: bool,
 }
 
+/// A page of a conversation's messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Newest first.
+    pub messages: Vec<MessageRow>,
+    /// The `no` before which the next page begins; none at the end.
+    pub next_before: Option<u64>,
+}
+
 /// A page of a user's conversations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListPage {
     /// Latest activity first.
     pub conversations: Vec<ListedConversation>,
+    /// Where the next page goes on; none at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// A page of a conversation's members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberPage {
+    /// By user id.
+    pub members: Vec<MemberRow>,
     /// Where the next page goes on; none at the end.
     pub next_cursor: Option<String>,
 }
@@ -45,111 +67,56 @@ impl From<Unavailable> for Refusal {
     }
 }
 
-/// Answers a question in a task of its own, so that the socket's commands do
-/// not wait for it.
-pub(crate) fn ask(shared: &Arc<Shared>, socket: &Arc<Socket>, id: String, question: Question) {
-    let most = shared.config.questions_in_flight;
-    let open = match socket.peer.start_question(most) {
-        Ok(open) => open,
-        Err(refusal) => return socket.refuse(&id, &refusal),
-    };
-    let (shared, socket) = (Arc::clone(shared), Arc::clone(socket));
-    tokio::spawn(async move {
-        match frame(&shared, &socket.peer, &id, question).await {
-            Ok(frame) => socket.send(frame),
-            Err(refusal) => socket.refuse(&id, &refusal),
-        }
-        drop(open);
-    });
+/// Waits until the view reflects what this edge has read of a conversation.
+async fn fresh(shared: &Shared, id: ConversationId) -> Result<(), Unavailable> {
+    let partition = shared.partition_of(id);
+    let position = shared.progress.position(partition);
+    let wanted = [(partition, position)];
+    shared.freshness.reached(&wanted, Age::Recent).await
 }
 
-/// The frame that answers a question.
-async fn frame(
-    shared: &Arc<Shared>,
+/// As [`fresh`], of all conversations.
+async fn fresh_everywhere(shared: &Shared) -> Result<(), Unavailable> {
+    let positions: Vec<_> = (0..shared.partitions)
+        .map(|partition| (partition, shared.progress.position(partition)))
+        .collect();
+    shared.freshness.reached(&positions, Age::Recent).await
+}
+
+/// The conversation and the user's place in it, as fresh as what this edge has
+/// read.
+///
+/// # Errors
+/// `not_found`, of another tenant's too; `not_a_member`.
+pub(crate) async fn member_of(
+    shared: &Shared,
     peer: &Peer,
-    id: &str,
-    question: Question,
-) -> Result<String, Refusal> {
-    Ok(match question {
-        Question::Sync {
-            conversation_id,
-            after,
-            limit,
-        } => {
-            let changes = changes(shared, peer, conversation_id, after, limit).await?;
-            let frame = ServerFrame::Changes {
-                id,
-                conversation_id,
-                events: changes.events.iter().map(ChangeItem::of).collect(),
-                last_seq: changes.last_seq,
-                more: changes.more,
-            };
-            frame.to_json()
-        }
-        Question::List { limit, cursor } => {
-            let page = list(shared, peer, limit, cursor.as_deref()).await?;
-            let now = crate::clock::now();
-            let conversations = page.conversations.iter().map(|listed| {
-                ListItem::of(
-                    &listed.conversation,
-                    &listed.member,
-                    listed.last_message.as_ref(),
-                    now,
-                )
-            });
-            let frame = ServerFrame::Conversations {
-                id,
-                conversations: conversations.collect(),
-                next_cursor: page.next_cursor,
-            };
-            frame.to_json()
-        }
-        Question::Outcome(commands) => {
-            let states = outcome::states(shared, peer, &commands).await?;
-            let outcomes = commands
-                .iter()
-                .zip(states)
-                .map(|((_, temp_id), state)| OutcomeItem { temp_id, state });
-            let frame = ServerFrame::Outcomes {
-                id,
-                outcomes: outcomes.collect(),
-            };
-            frame.to_json()
-        }
-        Question::History { .. } | Question::Members { .. } | Question::Search => {
-            return Err(Code::Unsupported.into());
-        }
-    })
+    id: ConversationId,
+) -> Result<(ConversationRow, MemberRow), Refusal> {
+    fresh(shared, id).await?;
+    let (tenant, user, view) = (&peer.tenant, &peer.user, &shared.view);
+    let conversation = view.ask(|view| view.conversation(tenant, id)).await?;
+    let conversation = conversation.ok_or(Code::NotFound)?;
+    let member = view.ask(|view| view.member(tenant, id, user)).await?;
+    let member = member
+        .filter(|member| member.role.is_some())
+        .ok_or(Code::NotAMember)?;
+    Ok((conversation, member))
 }
 
 /// `sync`.
 pub(crate) async fn changes(
     shared: &Shared,
     peer: &Peer,
-    conversation_id: ConversationId,
+    id: ConversationId,
     after: u64,
     limit: usize,
 ) -> Result<Changes, Refusal> {
-    let partition = shared.partition_of(conversation_id);
-    let position = shared.progress.position(partition);
-    shared
-        .freshness
-        .reached(&[(partition, position)], Age::Recent)
-        .await?;
-    let (tenant, user) = (&peer.tenant, &peer.user);
-    let view = &shared.view;
-    let conversation = view
-        .ask(|view| view.conversation(tenant, conversation_id))
-        .await?;
-    let conversation = conversation.ok_or(Code::NotFound)?;
-    let member = view
-        .ask(|view| view.member(tenant, conversation_id, user))
-        .await?;
-    member
-        .and_then(|member| member.role)
-        .ok_or(Code::NotAMember)?;
-    let mut events = view
-        .ask(|view| view.events(tenant, conversation_id, after, limit))
+    let (conversation, _) = member_of(shared, peer, id).await?;
+    let tenant = &peer.tenant;
+    let mut events = shared
+        .view
+        .ask(|view| view.events(tenant, id, after, limit))
         .await?;
     // The view may have taken in more between the two questions.
     let last_seq = conversation
@@ -164,50 +131,91 @@ pub(crate) async fn changes(
     })
 }
 
-/// How many of the rows are the run of events right after `after`, of bounded
-/// size: a batch that the view is writing may be seen in part.
+/// How many of the rows are the run of events right after `after`: a batch
+/// that the view is writing may be seen in part.
 fn contiguous(rows: &[EventRow], after: u64) -> usize {
-    let mut bytes = 0;
-    (after + 1..)
+    let run = (after + 1..)
         .zip(rows)
         .take_while(|(seq, row)| row.seq == *seq)
-        .take_while(|(_, row)| {
-            let fits = bytes < MAX_CHANGES_BYTES;
-            bytes += weight(&row.event);
-            fits
+        .count();
+    fitting(rows[..run].iter().map(|row| event_bytes(&row.event)))
+}
+
+/// How many items of these sizes go into one answer: at least one.
+fn fitting(sizes: impl Iterator<Item = usize>) -> usize {
+    sizes
+        .scan(0, |bytes, size| {
+            let fits = *bytes < MAX_ANSWER_BYTES;
+            *bytes += size;
+            fits.then_some(())
         })
         .count()
 }
 
 /// About how many bytes an event takes in a frame.
-fn weight(event: &Event) -> usize {
-    /// Of an event without what is of any length.
-    const FRAME: usize = 256;
-    /// Of a member of a new conversation.
-    const MEMBER: usize = 48;
+fn event_bytes(event: &Event) -> usize {
     let variable = match event {
         Event::MessageSent { content, .. } | Event::MessageEdited { content, .. } => {
-            let attachments = content.attachments.iter();
-            let attachments: usize = attachments
-                .map(|file| FRAME + file.id.len() + file.name.len() + file.mime.len())
-                .sum();
-            content.text.len() + content.meta.as_ref().map_or(0, String::len) + attachments
+            content_bytes(content)
         }
         Event::ConversationUpdated(change) => match change {
-            Change::Create { members, .. } => members.len() * MEMBER,
-            Change::AddMembers(users) | Change::RemoveMembers(users) => users.len() * MEMBER,
+            Change::Create { members, .. } => members.len() * NAME_BYTES,
+            Change::AddMembers(users) | Change::RemoveMembers(users) => users.len() * NAME_BYTES,
             Change::Rename(title) => title.len(),
             Change::SetRole { .. } | Change::Leave | Change::Close | Change::Reopen => 0,
         },
         Event::MessageDeleted { .. } | Event::MessageReacted { .. } => 0,
     };
-    FRAME + variable
+    ITEM_BYTES + variable
+}
+
+fn content_bytes(content: &Content) -> usize {
+    let attachments = content.attachments.iter();
+    let attachments: usize = attachments
+        .map(|file| ITEM_BYTES + file.id.len() + file.name.len() + file.mime.len())
+        .sum();
+    content.text.len() + content.meta.as_ref().map_or(0, String::len) + attachments
+}
+
+fn message_bytes(row: &MessageRow) -> usize {
+    let reactions = row.reactions.iter();
+    let reactions: usize = reactions
+        .map(|reaction| (reaction.by.len() + 1) * NAME_BYTES)
+        .sum();
+    ITEM_BYTES + row.content.as_ref().map_or(0, content_bytes) + reactions
+}
+
+/// `history`.
+pub(crate) async fn page(
+    shared: &Shared,
+    peer: &Peer,
+    id: ConversationId,
+    thread: Option<MessageId>,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Page, Refusal> {
+    member_of(shared, peer, id).await?;
+    let (tenant, user) = (&peer.tenant, &peer.user);
+    // One more, to know whether this is the end.
+    let mut messages = shared
+        .view
+        .ask(|view| view.page(tenant, id, user, thread, before, limit + 1))
+        .await?;
+    let fits = fitting(messages.iter().map(message_bytes)).min(limit);
+    let more = fits < messages.len();
+    messages.truncate(fits);
+    let next_before = messages.last().filter(|_| more).map(|row| row.no);
+    Ok(Page {
+        messages,
+        next_before,
+    })
 }
 
 /// `list`.
 pub(crate) async fn list(
     shared: &Shared,
     peer: &Peer,
+    kind: Option<Kind>,
     limit: usize,
     cursor: Option<&str>,
 ) -> Result<ListPage, Refusal> {
@@ -215,19 +223,109 @@ pub(crate) async fn list(
         Some(cursor) => Some(parse_cursor(cursor).ok_or_else(bad_cursor)?),
         None => None,
     };
-    let positions: Vec<_> = (0..shared.partitions)
-        .map(|partition| (partition, shared.progress.position(partition)))
-        .collect();
-    shared.freshness.reached(&positions, Age::Recent).await?;
+    fresh_everywhere(shared).await?;
     let (tenant, user) = (&peer.tenant, &peer.user);
     let page = shared
         .view
-        .ask(|view| view.list(tenant, user, None, after, limit))
+        .ask(|view| view.list(tenant, user, kind, after, limit))
         .await?;
+    let (mut conversations, mut next) = (page.conversations, page.next);
+    let sizes = conversations
+        .iter()
+        .map(|listed| ITEM_BYTES + listed.last_message.as_ref().map_or(0, message_bytes));
+    let fits = fitting(sizes);
+    if fits < conversations.len() {
+        conversations.truncate(fits);
+        next = conversations.last().map(|listed| {
+            let last = &listed.conversation;
+            (last.last_at, last.conversation_id)
+        });
+    }
     Ok(ListPage {
-        conversations: page.conversations,
-        next_cursor: page.next.map(format_cursor),
+        conversations,
+        next_cursor: next.map(format_cursor),
     })
+}
+
+/// `members`.
+pub(crate) async fn members(
+    shared: &Shared,
+    peer: &Peer,
+    id: ConversationId,
+    limit: usize,
+    cursor: Option<&str>,
+) -> Result<MemberPage, Refusal> {
+    let after = match cursor {
+        Some(cursor) => Some(UserId::parse(cursor).map_err(|_| bad_cursor())?),
+        None => None,
+    };
+    member_of(shared, peer, id).await?;
+    let (tenant, after) = (&peer.tenant, after.as_ref());
+    let mut members = shared
+        .view
+        .ask(|view| view.members(tenant, id, after, limit + 1))
+        .await?;
+    let more = limit < members.len();
+    members.truncate(limit);
+    let last = members.last().filter(|_| more);
+    Ok(MemberPage {
+        next_cursor: last.map(|member| member.user_id.to_string()),
+        members,
+    })
+}
+
+/// A message, as the user may see it, and the user's place in its
+/// conversation.
+pub(crate) async fn message(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    message_id: MessageId,
+) -> Result<(MessageRow, MemberRow), Refusal> {
+    let (tenant, user, view) = (&peer.tenant, &peer.user, &shared.view);
+    let key = tidings_domain::CommandKey(message_id.0);
+    let recent = shared.recent.get(key);
+    let recent = recent.filter(|recent| recent.tenant == *tenant);
+    let id = match recent {
+        Some(recent) => recent.conversation_id,
+        None => {
+            let row = view.ask(|view| view.message(tenant, message_id)).await?;
+            row.ok_or(Code::NotFound)?.conversation_id
+        }
+    };
+    let (_, member) = member_of(shared, peer, id).await?;
+    // Only now it is certain that the view has seen what this edge has.
+    let row = view.ask(|view| view.message(tenant, message_id)).await?;
+    let row = row.ok_or(Code::NotFound)?;
+    let ids = std::slice::from_ref(&row.message_id);
+    let hidden = view.ask(|view| view.hidden(tenant, user, ids)).await?;
+    if hidden.is_empty() {
+        Ok((row, member))
+    } else {
+        Err(Code::NotFound.into())
+    }
+}
+
+/// The earlier texts of a message, oldest first.
+pub(crate) async fn edits(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    message_id: MessageId,
+) -> Result<(MessageRow, Vec<EditRow>), Refusal> {
+    let (row, _) = message(shared, peer, message_id).await?;
+    let tenant = &peer.tenant;
+    let edits = shared.view.ask(|view| view.edits(tenant, message_id));
+    let edits = edits.await?;
+    Ok((row, edits))
+}
+
+/// How many messages the user has not read, by conversation.
+pub(crate) async fn unread(
+    shared: &Shared,
+    peer: &Peer,
+) -> Result<Vec<(ConversationId, u64)>, Refusal> {
+    fresh_everywhere(shared).await?;
+    let (tenant, user) = (&peer.tenant, &peer.user);
+    Ok(shared.view.ask(|view| view.unread(tenant, user)).await?)
 }
 
 fn bad_cursor() -> Refusal {
@@ -247,7 +345,7 @@ fn parse_cursor(cursor: &str) -> Option<(Timestamp, ConversationId)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_domain::{TempId, Tenant, UserId};
+    use tidings_domain::{TempId, Tenant};
 
     fn row(seq: u64, title_bytes: usize) -> EventRow {
         EventRow {
@@ -271,7 +369,7 @@ mod tests {
         let gap = [row(3, 1), row(4, 1), row(6, 1)];
         assert_eq!(seqs(&gap, 2), [3, 4]);
         assert!(seqs(&gap, 1).is_empty());
-        let large = [row(1, MAX_CHANGES_BYTES), row(2, 1)];
+        let large = [row(1, MAX_ANSWER_BYTES), row(2, 1)];
         assert_eq!(seqs(&large, 0), [1]);
     }
 

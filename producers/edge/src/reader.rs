@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
-use tidings_domain::{ConversationId, Decision, Event, Outcome};
+use tidings_domain::{Change, ConversationId, Decision, Event, Outcome, Own};
 use tidings_log::{Follower, LogError};
 use tidings_service::health::Condition;
 use tidings_service::lifecycle::Backoff;
@@ -16,9 +16,11 @@ use tidings_wire::{
 use uuid::Uuid;
 
 use crate::commands::{self, Decided};
+use crate::courtesies;
 use crate::hub::Frames;
 use crate::membership::{LoggedChange, MembershipChange};
 use crate::shared::Shared;
+use crate::socket::Socket;
 
 /// How many records to take at once.
 const BATCH: usize = 1_024;
@@ -225,10 +227,12 @@ impl Reader {
                     entry.as_ref().and_then(|entry| entry.reply.socket())
                 });
             }
-            Outcome::Noted(_) => {
-                if let Some(entry) = entry {
-                    commands::settle(shared, &entry, Decided::Noted { at: decision.at });
+            Outcome::Noted(own) => {
+                if let Some(entry) = &entry {
+                    commands::settle(shared, entry, Decided::Noted { at: decision.at });
                 }
+                let own_socket = entry.as_ref().and_then(|entry| entry.reply.socket());
+                self.noted(stored.offset, decision, own, own_socket);
             }
             Outcome::Rejected(code) => {
                 if let Some(entry) = entry {
@@ -255,7 +259,7 @@ impl Reader {
         stored: &Stored,
         decision: &Decision,
         (seq, event): (u64, &Event),
-        settle: impl FnOnce() -> Option<&'a Arc<crate::socket::Socket>>,
+        settle: impl FnOnce() -> Option<&'a Arc<Socket>>,
     ) {
         let hub = &self.shared.hub;
         let (tenant, id, offset) = (&decision.tenant, decision.conversation_id, stored.offset);
@@ -270,6 +274,10 @@ impl Reader {
                 change,
             };
             self.shared.ring.push(stored.partition, logged);
+            self.shared.sizes.changed(id);
+        }
+        if let Event::ConversationUpdated(Change::Create { members, .. }) = event {
+            self.shared.sizes.created(id, members.len());
         }
         match &change {
             Some(change) => hub.add(tenant, id, offset, change),
@@ -286,6 +294,18 @@ impl Reader {
         self.shared.metrics.events_sent.increment(sent as u64);
         if let Some(change) = &change {
             hub.remove(tenant, id, offset, change);
+        }
+    }
+
+    /// Tells the sender's other sockets, and of what was read the members.
+    fn noted(&self, offset: i64, decision: &Decision, own: &Own, own_socket: Option<&Arc<Socket>>) {
+        let hub = &self.shared.hub;
+        let (tenant, sender, id) = (&decision.tenant, &decision.sender, decision.conversation_id);
+        hub.seen_as_member(tenant, sender, id, offset);
+        let frame = ServerFrame::own(id, own).to_json().into();
+        hub.tell_user(tenant, sender, own_socket, &frame);
+        if let Own::Read { up_to } = own {
+            courtesies::read(&self.shared, decision, *up_to);
         }
     }
 

@@ -2,8 +2,11 @@ use std::collections::{HashMap, VecDeque};
 
 use parking_lot::Mutex;
 use tidings_domain::{
-    CommandKey, ConversationId, Decision, Event, FirstOutcome, MessageId, Outcome, Timestamp,
+    CommandKey, ConversationId, Decision, Event, FirstOutcome, MessageId, Outcome, Tenant,
+    Timestamp, UserId,
 };
+
+use crate::facts::Facts;
 
 /// The first decisions of the commands that were decided last in the
 /// conversations of this edge's sockets: bounded, the oldest forgotten first.
@@ -21,11 +24,15 @@ struct Inner {
 }
 
 /// A command's first decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RecentDecision {
+    pub(crate) tenant: Tenant,
     pub(crate) conversation_id: ConversationId,
     pub(crate) at: Timestamp,
     pub(crate) outcome: FirstOutcome,
+    /// The message it made or is about.
+    pub(crate) message_id: Option<MessageId>,
+    by: UserId,
     /// The first message of the message's thread, if it is in one.
     thread: Option<MessageId>,
 }
@@ -61,9 +68,12 @@ impl Recent {
             _ => None,
         };
         let recent = RecentDecision {
+            tenant: decision.tenant.clone(),
             conversation_id: decision.conversation_id,
             at,
             outcome,
+            message_id: decision.message_id,
+            by: decision.sender.clone(),
             thread,
         };
         let mut inner = self.inner.lock();
@@ -80,17 +90,19 @@ impl Recent {
     }
 
     pub(crate) fn get(&self, key: CommandKey) -> Option<RecentDecision> {
-        self.inner.lock().decisions.get(&key).copied()
+        self.inner.lock().decisions.get(&key).cloned()
     }
 }
 
 impl RecentDecision {
-    /// The thread of whatever replies to this; none if it is no message.
-    pub(crate) fn thread_of_replies(&self, key: CommandKey) -> Option<MessageId> {
+    /// The message's facts; none if it is no message.
+    pub(crate) fn facts(&self, key: CommandKey) -> Option<Facts> {
         match self.outcome {
-            FirstOutcome::Accepted { no: Some(_), .. } => {
-                Some(self.thread.unwrap_or(key.message_id()))
-            }
+            FirstOutcome::Accepted { no: Some(_), .. } => Some(Facts {
+                by: self.by.clone(),
+                at: self.at,
+                thread: self.thread.unwrap_or(key.message_id()),
+            }),
             _ => None,
         }
     }
@@ -99,7 +111,7 @@ impl RecentDecision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_domain::{Code, TempId, Tenant, UserId};
+    use tidings_domain::{Code, TempId};
 
     fn rejected(temp_id: &str, code: Code) -> Decision {
         Decision {
@@ -126,7 +138,7 @@ mod tests {
         }
         let found = recent.get(first.key()).unwrap();
         assert_eq!(found.outcome, FirstOutcome::Rejected(Code::Closed));
-        assert_eq!(found.thread_of_replies(first.key()), None);
+        assert_eq!(found.facts(first.key()), None);
         let third = rejected("3", Code::Closed);
         recent.insert(third.key(), &third);
         assert_eq!(recent.get(first.key()), None);

@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::SinkExt;
-use tidings_domain::Code;
-use tidings_wire::frames::{ClientFrame, FrameError, ServerFrame, UNKNOWN_TYPE};
+use tidings_domain::{Code, TempId};
+use tidings_wire::frames::{ClientFrame, FrameError, Request, ServerFrame, UNKNOWN_TYPE};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::clock;
 use crate::close::CloseReason;
 use crate::commands;
+use crate::forward::{self, ForwardRequest};
 use crate::load;
 use crate::outbox::Outbox;
 use crate::peer::Reply;
-use crate::questions;
+use crate::rendering;
 use crate::shared::Shared;
 use crate::socket::Socket;
 
@@ -221,10 +222,9 @@ fn frame(shared: &Arc<Shared>, socket: &Arc<Socket>, text: &str) -> Result<(), E
             retry,
             request,
         }) => {
-            let (reply, limiter) = (Reply::Socket(Arc::clone(socket)), socket.limiter.as_deref());
-            commands::submit(shared, reply, limiter, temp_id, retry, request);
+            command(shared, socket, temp_id, retry, request);
         }
-        Ok(ClientFrame::Question { id, question }) => questions::ask(shared, socket, id, question),
+        Ok(ClientFrame::Question { id, question }) => rendering::ask(shared, socket, id, question),
         Ok(ClientFrame::Typing) => {
             socket.error(None, Code::Unsupported, Code::Unsupported.sentence());
         }
@@ -252,6 +252,36 @@ fn frame(shared: &Arc<Shared>, socket: &Arc<Socket>, text: &str) -> Result<(), E
         }
     }
     Ok(())
+}
+
+fn command(
+    shared: &Arc<Shared>,
+    socket: &Arc<Socket>,
+    temp_id: TempId,
+    retry: bool,
+    request: Request,
+) {
+    let reply = || Reply::Socket(Arc::clone(socket));
+    let limiter = socket.limiter.as_deref();
+    let Request::Forward {
+        conversation_id,
+        message_ids,
+        to,
+    } = request
+    else {
+        return commands::submit(shared, reply(), limiter, temp_id, retry, request);
+    };
+    let forward = ForwardRequest {
+        temp_id: temp_id.clone(),
+        retry,
+        from: conversation_id,
+        message_ids,
+        to,
+    };
+    let submitted = forward::submit(shared, &socket.peer, limiter, forward, |_| reply());
+    if let Err(refusal) = submitted {
+        reply().answer(&temp_id, Err(refusal));
+    }
 }
 
 /// Writes all that waits, and tells whether the socket is to finish.

@@ -23,6 +23,7 @@ use crate::membership::Ring;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::recent::Recent;
+use crate::sizes::Sizes;
 use crate::view::View;
 
 /// What all parts of an edge share.
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) view: Arc<View>,
     pub(crate) freshness: Freshness,
     pub(crate) limits: Limits,
+    pub(crate) sizes: Sizes,
     pub(crate) callers: Callers,
     /// By partition, from where on the sequencer remembers every decision, and
     /// when that was asked.

@@ -18,9 +18,9 @@ mod tests;
 
 pub use client::{ClientFrame, FrameError, Request};
 pub use event::EventJson;
-pub use page::{ListItem, PageMessage};
+pub use page::{ListItem, MemberItem, PageMessage};
 pub use question::{MAX_HISTORY, MAX_LIST, MAX_MEMBERS, MAX_OUTCOMES, MAX_SYNC, Question};
-pub use server::{ChangeItem, OutcomeItem, OutcomeState, ServerFrame, UNKNOWN_TYPE};
+pub use server::{ChangeItem, OutcomeItem, OutcomeState, OwnChange, ServerFrame, UNKNOWN_TYPE};
 
 use std::fmt::Display;
 

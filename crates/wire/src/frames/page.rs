@@ -114,3 +114,21 @@ impl<'a> ListItem<'a> {
         }
     }
 }
+
+/// A member of a conversation.
+#[derive(Serialize)]
+pub struct MemberItem<'a> {
+    user_id: &'a str,
+    role: Option<&'static str>,
+}
+
+impl<'a> MemberItem<'a> {
+    /// A row of the history view.
+    #[must_use]
+    pub fn of(row: &'a MemberRow) -> Self {
+        Self {
+            user_id: row.user_id.as_str(),
+            role: row.role.map(tidings_domain::Role::as_str),
+        }
+    }
+}

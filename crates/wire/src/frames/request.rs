@@ -2,7 +2,7 @@
 
 use tidings_domain::{
     Attachment, Code, Content, ConversationId, DeleteScope, InputError, Kind, MAX_CHANNEL_MEMBERS,
-    MAX_GROUP_MEMBERS, MessageId, ReactionOp, Role, Update, UserId, check_title,
+    MAX_GROUP_MEMBERS, MessageId, ReactionOp, Role, Update, UserId, check_emoji, check_title,
 };
 
 use super::client::Request;
@@ -14,8 +14,6 @@ use crate::parse_time;
 const MAX_FORWARDED: usize = 10;
 /// The most conversations one `forward` may go to.
 const MAX_FORWARD_TARGETS: usize = 5;
-/// The longest reaction, in bytes of UTF-8.
-const MAX_EMOJI_BYTES: usize = 32;
 /// How deep a `meta` may nest. It is echoed inside events and pages, which
 /// JSON parsers with a recursion limit must still read.
 const MAX_META_DEPTH: usize = 32;
@@ -149,10 +147,7 @@ fn update(fields: &Fields<'_>) -> Result<Update, InputError> {
 
 fn emoji(fields: &Fields<'_>) -> Result<String, InputError> {
     let emoji = fields.required_text("emoji")?;
-    if emoji.is_empty() || emoji.len() > MAX_EMOJI_BYTES {
-        let message = format!("must be 1 to {MAX_EMOJI_BYTES} bytes");
-        return Err(InputError::invalid("emoji", message));
-    }
+    check_emoji(&emoji)?;
     Ok(emoji.into())
 }
 

@@ -1,12 +1,12 @@
 use serde::Serialize;
 use tidings_domain::{
-    Code, CommandKey, ConversationId, EventRow, FirstOutcome, MessageId, OutcomeRow, TempId,
-    Tenant, Timestamp, UserId,
+    Code, ConversationId, EventRow, FirstOutcome, MessageId, OutcomeRow, Own, TempId, Tenant,
+    Timestamp, UserId,
 };
 
 use super::event::EventJson;
-use super::page::ListItem;
-use super::{maybe_text, text, time, to_json};
+use super::page::{ListItem, MemberItem, PageMessage};
+use super::{maybe_text, maybe_time, text, time, to_json};
 
 /// The code of the `error` that answers a type the protocol does not have.
 pub const UNKNOWN_TYPE: &str = "unknown_type";
@@ -107,6 +107,28 @@ pub enum ServerFrame<'a> {
         /// What.
         event: &'a EventJson,
     },
+    /// Something of the user's own changed, by another of their sockets.
+    Own {
+        /// In which conversation.
+        #[serde(serialize_with = "text")]
+        conversation_id: ConversationId,
+        /// What.
+        change: OwnChange,
+    },
+    /// A member has read so far.
+    Read {
+        /// Where.
+        #[serde(serialize_with = "text")]
+        conversation_id: ConversationId,
+        /// Who.
+        #[serde(serialize_with = "text")]
+        by: &'a UserId,
+        /// The `no` of the last message they have read.
+        up_to: u64,
+        /// When.
+        #[serde(serialize_with = "time")]
+        at: Timestamp,
+    },
     /// Answers `sync`.
     Changes {
         /// The question's id.
@@ -120,6 +142,30 @@ pub enum ServerFrame<'a> {
         last_seq: u64,
         /// Whether there are more after these.
         more: bool,
+    },
+    /// Answers `history`.
+    Page {
+        /// The question's id.
+        id: &'a str,
+        /// Of which conversation.
+        #[serde(serialize_with = "text")]
+        conversation_id: ConversationId,
+        /// Newest first.
+        messages: Vec<PageMessage<'a>>,
+        /// The `no` before which the next page begins; none at the end.
+        next_before: Option<u64>,
+    },
+    /// Answers `members`.
+    Members {
+        /// The question's id.
+        id: &'a str,
+        /// Of which conversation.
+        #[serde(serialize_with = "text")]
+        conversation_id: ConversationId,
+        /// By user id.
+        members: Vec<MemberItem<'a>>,
+        /// Where the next page goes on.
+        next_cursor: Option<String>,
     },
     /// Answers `list`.
     Conversations {
@@ -189,10 +235,64 @@ impl<'a> ServerFrame<'a> {
         }
     }
 
+    /// Tells a user's other sockets of what is the user's own.
+    #[must_use]
+    pub fn own(conversation_id: ConversationId, own: &Own) -> Self {
+        let change = OwnChange::of(own);
+        Self::Own {
+            conversation_id,
+            change,
+        }
+    }
+
     /// The frame's text.
     #[must_use]
     pub fn to_json(&self) -> String {
         to_json(self)
+    }
+}
+
+/// A change of what is a user's own in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum OwnChange {
+    /// They have read so far.
+    Read {
+        /// The `no` of the last message read.
+        up_to: u64,
+    },
+    /// They have deleted a message for themselves.
+    Delete {
+        /// Which.
+        #[serde(serialize_with = "text")]
+        message_id: MessageId,
+    },
+    /// They have put the conversation out of the way.
+    Archive,
+    /// They have brought it back.
+    Unarchive,
+    /// They want no notifications.
+    Mute {
+        /// Until when; null: for ever.
+        #[serde(serialize_with = "maybe_time")]
+        until: Option<Timestamp>,
+    },
+    /// They want notifications again.
+    Unmute,
+}
+
+impl OwnChange {
+    fn of(own: &Own) -> Self {
+        match own {
+            Own::Read { up_to } => Self::Read { up_to: *up_to },
+            Own::Hide(message_id) => Self::Delete {
+                message_id: *message_id,
+            },
+            Own::Archive => Self::Archive,
+            Own::Unarchive => Self::Unarchive,
+            Own::Mute { until } => Self::Mute { until: *until },
+            Own::Unmute => Self::Unmute,
+        }
     }
 }
 
@@ -244,7 +344,7 @@ pub enum OutcomeState {
         /// The message it made or is about.
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_text")]
         message_id: Option<MessageId>,
-        /// Its event's position; none of a change that is the sender's own.
+        /// Its event's position; none of what makes no event.
         #[serde(skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
         /// The message's ordinal.
@@ -264,20 +364,17 @@ pub enum OutcomeState {
 }
 
 impl OutcomeState {
-    /// Of a first decision. A message's id is its command's key.
+    /// Of a first decision, and the message it made or is about.
     #[must_use]
-    pub fn of(first: FirstOutcome, key: CommandKey) -> Self {
+    pub fn of(first: FirstOutcome, message_id: Option<MessageId>) -> Self {
+        let delivered = |seq, no| Self::Delivered {
+            message_id,
+            seq,
+            no,
+        };
         match first {
-            FirstOutcome::Accepted { seq, no } => Self::Delivered {
-                message_id: no.map(|_| key.message_id()),
-                seq: Some(seq),
-                no,
-            },
-            FirstOutcome::Noted => Self::Delivered {
-                message_id: None,
-                seq: None,
-                no: None,
-            },
+            FirstOutcome::Accepted { seq, no } => delivered(Some(seq), no),
+            FirstOutcome::Noted => delivered(None, None),
             FirstOutcome::Rejected(code) => Self::Rejected { code },
         }
     }
@@ -285,18 +382,6 @@ impl OutcomeState {
 
 impl From<&OutcomeRow> for OutcomeState {
     fn from(row: &OutcomeRow) -> Self {
-        match row.outcome {
-            FirstOutcome::Accepted { seq, no } => Self::Delivered {
-                message_id: row.message_id,
-                seq: Some(seq),
-                no,
-            },
-            FirstOutcome::Noted => Self::Delivered {
-                message_id: row.message_id,
-                seq: None,
-                no: None,
-            },
-            FirstOutcome::Rejected(code) => Self::Rejected { code },
-        }
+        Self::of(row.outcome, row.message_id)
     }
 }

@@ -68,7 +68,7 @@ async fn a_caller_commands_and_asks_without_a_socket() {
         (changes.events.len(), changes.last_seq, changes.more),
         (1, 2, false)
     );
-    let listed = alice.list(10, None).await.unwrap();
+    let listed = alice.list(None, 10, None).await.unwrap();
     assert_eq!(listed.conversations[0].conversation.conversation_id, id);
     let asked = [(id, temp_id("m1")), (id, temp_id("x"))];
     let outcomes = alice.outcomes(&asked).await.unwrap();

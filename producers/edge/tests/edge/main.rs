@@ -11,4 +11,5 @@ mod events;
 mod limits;
 mod outages;
 mod questions;
+mod scenario;
 mod support;
