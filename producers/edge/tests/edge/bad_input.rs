@@ -14,7 +14,7 @@ async fn bad_frames_get_their_answer_and_the_connection_stays() {
         frame[field] = value;
         frame
     };
-    let unsupported = |kind: &str, rest: Value| {
+    let about = |kind: &str, rest: Value| {
         let mut frame = json!({
             "type": kind, "temp_id": "m1", "conversation_id": id,
             "message_id": "00000000-0000-4000-8000-000000000000",
@@ -52,32 +52,58 @@ async fn bad_frames_get_their_answer_and_the_connection_stays() {
         ),
         (with("reply_to", json!("x")), rejected("invalid")),
         (
-            unsupported("delete", json!({"scope": "everyone"})),
-            rejected("unsupported"),
+            about("delete", json!({"scope": "everyone"})),
+            rejected("not_found"),
         ),
         (
-            unsupported("edit", json!({"content": {"text": "x"}})),
-            rejected("unsupported"),
-        ),
-        (
-            unsupported("react", json!({"emoji": "👍", "op": "add"})),
-            rejected("unsupported"),
-        ),
-        (
-            unsupported("read", json!({"up_to": 1})),
-            rejected("unsupported"),
-        ),
-        (
-            unsupported("update", json!({"op": "mute"})),
-            rejected("unsupported"),
-        ),
-        (
-            unsupported("update", json!({"op": "dance"})),
+            about("delete", json!({"scope": "all"})),
             rejected("invalid"),
         ),
         (
+            about("edit", json!({"content": {"text": "x"}})),
+            rejected("not_found"),
+        ),
+        (
+            about("react", json!({"emoji": "👍", "op": "add"})),
+            rejected("not_found"),
+        ),
+        (
+            about("react", json!({"emoji": "", "op": "add"})),
+            rejected("invalid"),
+        ),
+        (
+            about("react", json!({"emoji": "x".repeat(33), "op": "add"})),
+            rejected("too_large"),
+        ),
+        (about("read", json!({"up_to": -1})), rejected("invalid")),
+        (
+            about("update", json!({"op": "mute", "until": "soon"})),
+            rejected("invalid"),
+        ),
+        (about("update", json!({"op": "dance"})), rejected("invalid")),
+        (
+            about("forward", json!({"message_ids": [], "to": [id]})),
+            rejected("invalid"),
+        ),
+        (
+            about("forward", json!({"message_ids": vec![&id; 11], "to": [id]})),
+            rejected("too_many"),
+        ),
+        (
+            about("forward", json!({"message_ids": [id], "to": vec![&id; 6]})),
+            rejected("too_many"),
+        ),
+        (
+            about("forward", json!({"message_ids": [id], "to": [id]})),
+            rejected("not_found"),
+        ),
+        (
             json!({"type": "history", "id": "q"}),
-            error(json!("q"), "unsupported"),
+            error(json!("q"), "invalid"),
+        ),
+        (
+            json!({"type": "members", "id": "q", "conversation_id": id, "cursor": "no user"}),
+            error(json!("q"), "invalid"),
         ),
         (
             json!({"type": "search", "id": "q"}),
