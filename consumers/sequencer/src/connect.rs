@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tidings_log::LogError;
 use tidings_log::kafka::KafkaLog;
 use tidings_sequencer::SequencerArgs;
@@ -26,18 +26,13 @@ pub(crate) async fn connect(
         return Ok(None);
     };
     let log = retry_with_backoff("Kafka", stop, async || {
-        let config = args.kafka();
-        match tokio::task::spawn_blocking(move || KafkaLog::connect(config)).await {
-            Ok(Err(error @ LogError::Unavailable(_))) => Err(error),
+        match KafkaLog::connect_apart(args.kafka()).await {
+            Err(error @ LogError::Unavailable(_)) => Err(error),
             settled => Ok(settled),
         }
     });
-    let Some(log) = log
-        .await
-        .transpose()
-        .context("connecting to Kafka panicked")?
-    else {
+    let Some(log) = log.await.transpose()? else {
         return Ok(None);
     };
-    Ok(Some((codec, Arc::new(log?))))
+    Ok(Some((codec, Arc::new(log))))
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tidings_log::LogError;
 use tidings_log::kafka::{KafkaConfig, KafkaLog};
 use tidings_service::auth::Auth;
@@ -45,10 +45,9 @@ pub async fn connect(
     let mut kafka = KafkaConfig::new(&args.kafka.brokers);
     kafka.topic_prefix.clone_from(&args.kafka.topic_prefix);
     let log = retry_with_backoff("Kafka", stop, async || {
-        let kafka = kafka.clone();
-        match tokio::task::spawn_blocking(move || KafkaLog::connect(kafka)).await {
-            Ok(Err(error @ LogError::Unavailable(_))) => Err(error),
-            settled => Ok(settled.context("connecting to Kafka")),
+        match KafkaLog::connect_apart(kafka.clone()).await {
+            Err(error @ LogError::Unavailable(_)) => Err(error),
+            settled => Ok(settled),
         }
     });
     let Some(log) = log.await.transpose()? else {
@@ -73,6 +72,6 @@ pub async fn connect(
         limits: args.limits.clone(),
         ..EdgeConfig::default()
     };
-    let (log, history) = (Arc::new(log?), Arc::new(history));
+    let (log, history) = (Arc::new(log), Arc::new(history));
     Ok(Some(Edge::start(config, log, codec, history, auth, health)))
 }

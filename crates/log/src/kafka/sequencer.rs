@@ -63,9 +63,7 @@ impl KafkaSequencer {
                 GroupEvent::Assigned(partitions) => {
                     self.membership.accept()?;
                     self.assigned = partitions.iter().copied().collect();
-                    if !partitions.is_empty() {
-                        into.push(SequencerEvent::Assigned(partitions));
-                    }
+                    into.push(SequencerEvent::Assigned(partitions));
                 }
                 GroupEvent::Revoked { partitions, lost } => {
                     self.fetcher.remove(commands_of(&partitions))?;
