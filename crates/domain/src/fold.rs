@@ -35,8 +35,8 @@ impl Wanted {
         wanted
     }
 
-    /// Adds what a decision changes. A message that is only posted is not
-    /// loaded: if it is there already, it stays as it is.
+    /// Adds what a decision changes, or must know: a message that is posted may
+    /// be there already.
     pub fn add(&mut self, decision: &Decision) {
         let id = decision.conversation_id;
         let mut member = |user: &UserId| {
@@ -53,9 +53,8 @@ impl Wanted {
                 message_id, thread, ..
             } => {
                 member(&decision.sender);
-                if let Some(thread) = thread {
-                    self.messages.extend([*thread, *message_id]);
-                }
+                self.messages.insert(*message_id);
+                self.messages.extend(*thread);
             }
             Event::MessageEdited { message_id, .. }
             | Event::MessageDeleted { message_id, .. }
@@ -109,8 +108,7 @@ pub struct Rows {
     pub withheld: Vec<Withheld>,
     /// New deletions for one user.
     pub hidden: Vec<HiddenRow>,
-    /// Messages by id: those loaded and those posted. One whose `rev` is its
-    /// `seq` has only been posted, and must not replace one that is there.
+    /// Messages by id: those loaded and those posted.
     pub messages: BTreeMap<MessageId, MessageRow>,
     /// Conversations by id: those loaded and those made.
     pub conversations: BTreeMap<ConversationId, ConversationRow>,
@@ -299,32 +297,54 @@ impl Rows {
                 });
                 true
             }
-            // A message sent again after the dedupe window is there already,
-            // and counted in its thread.
             Entry::Occupied(known) => known.get().seq == seq,
         };
-        if is_this_one
-            && let Some(thread) = thread
+        if !is_this_one {
+            self.posted_again(decision, seq, *message_id);
+        } else if let Some(thread) = thread
             && let Some(first) = self.message(decision, seq, thread)
         {
             first.replies += 1;
         }
     }
 
-    fn edited(&mut self, decision: &Decision, seq: u64, message_id: MessageId, new: &Content) {
-        let is_deleted = self
-            .messages
-            .get(&message_id)
-            .is_some_and(|row| row.deleted.is_some());
+    /// A message sent again after the dedupe window is there already, and stays
+    /// as it is. Its event says again what it said, and goes with it.
+    fn posted_again(&mut self, decision: &Decision, seq: u64, message_id: MessageId) {
+        if self.withhold_if_deleted(decision, message_id) {
+            return;
+        }
+        self.edits.push(EditRow {
+            message_id,
+            conversation_id: decision.conversation_id,
+            tenant: decision.tenant.clone(),
+            seq,
+            at: decision.at,
+            content: Content::default(),
+        });
+    }
+
+    /// The event at hand says something of a message that is deleted: nobody
+    /// needs it.
+    fn withhold_if_deleted(&mut self, decision: &Decision, message_id: MessageId) -> bool {
+        let is_deleted = self.messages.get(&message_id).is_some_and(|row| {
+            row.deleted.is_some()
+                && row.conversation_id == decision.conversation_id
+                && row.tenant == decision.tenant
+        });
         if is_deleted && let Some(event) = self.events.last_mut() {
-            // It changes nothing, so nobody needs what it says.
             event.withheld = true;
             event.clear_content();
         }
+        is_deleted
+    }
+
+    fn edited(&mut self, decision: &Decision, seq: u64, message_id: MessageId, new: &Content) {
+        let is_deleted = self.withhold_if_deleted(decision, message_id);
         let Some(row) = self.message(decision, seq, message_id) else {
             return;
         };
-        if row.deleted.is_some() {
+        if is_deleted {
             return;
         }
         let Some(content) = row.content.replace(new.clone()) else {

@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::{
-    ConversationId, ConversationRow, Decision, DeleteScope, EditRow, EventRow, FirstOutcome,
-    HiddenRow, MemberRow, MessageId, MessageRow, OutcomeRow, Rows, TempId, Tenant, UserId,
-    Withheld,
+    Content, ConversationId, ConversationRow, Decision, DeleteScope, EditRow, EventRow,
+    FirstOutcome, HiddenRow, MemberRow, MessageId, MessageRow, OutcomeRow, Rows, TempId, Tenant,
+    UserId, Withheld,
 };
 
 /// The reference of the history view: all of it, in memory.
@@ -108,8 +108,8 @@ impl Model {
                     event.clear_content();
                 }
             }
-            if is_purge {
-                self.edits.remove(&(message_id, seq));
+            if is_purge && let Some(edit) = self.edits.get_mut(&(message_id, seq)) {
+                edit.content = Content::default();
             }
         }
     }

@@ -207,7 +207,8 @@ pub struct Reaction {
     pub by: Vec<UserId>,
 }
 
-/// An earlier text of a message. Inserted once, and gone with a purge.
+/// An earlier text of a message. Inserted once; a purge takes out the text and
+/// leaves the row, which tells which event held it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditRow {
     /// The message.
@@ -216,11 +217,12 @@ pub struct EditRow {
     pub conversation_id: ConversationId,
     /// The tenant.
     pub tenant: Tenant,
-    /// The edit that replaced this text.
+    /// The event that replaced this text. It holds the text after it.
     pub seq: u64,
     /// When this text was written.
     pub at: Timestamp,
-    /// What the message said until then.
+    /// What the message said until then. Empty, and in no answer: after a
+    /// purge, and of an event that posted the message again.
     pub content: Content,
 }
 

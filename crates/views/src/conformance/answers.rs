@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
 
 use tidings_domain::{
-    Change, ConversationId, Decision, Event, FirstOutcome, Kind, Member, Model, Outcome, Role,
-    TempId, Tenant, Timestamp, UserId,
+    Change, ConversationId, Decision, Event, EventRow, FirstOutcome, Kind, Member, Model, Outcome,
+    Role, TempId, Tenant, Timestamp, UserId,
 };
 use uuid::Uuid;
 
+use super::pages::{pages_are_the_models, visible};
 use super::writing::model_of;
 use super::{Decisions, Dump, project};
 use crate::history::{ConversationPage, ListedConversation};
@@ -29,22 +30,34 @@ fn everybody(model: &Model) -> BTreeSet<(Tenant, UserId)> {
 }
 
 /// A user's list as the model has it, in the order of the protocol.
-fn listed(model: &Model, tenant: &Tenant, user_id: &UserId) -> Vec<ListedConversation> {
+fn listed(
+    model: &Model,
+    tenant: &Tenant,
+    user_id: &UserId,
+    kind: Option<Kind>,
+) -> Vec<ListedConversation> {
     let places = model.members.values();
     let own = places.filter(|row| row.tenant == *tenant && row.user_id == *user_id);
     let mut listed: Vec<_> = own
         .filter(|row| row.role.is_some())
         .map(|row| {
             let conversation = model.conversations[&row.conversation_id].clone();
-            let last_message = conversation
-                .last_message_id
-                .map(|id| model.messages[&id].clone());
+            let last_message = conversation.last_message_id.and_then(|id| {
+                let hidden = (tenant.clone(), user_id.clone(), id);
+                match model.hidden.contains_key(&hidden) {
+                    false => Some(model.messages[&id].clone().shown()),
+                    true => visible(model, &conversation, user_id, None)
+                        .into_iter()
+                        .next(),
+                }
+            });
             ListedConversation {
                 conversation,
                 member: row.clone(),
                 last_message,
             }
         })
+        .filter(|listed| kind.is_none_or(|kind| listed.conversation.kind == kind))
         .collect();
     listed.sort_by_key(|listed| {
         let conversation = &listed.conversation;
@@ -60,12 +73,13 @@ async fn whole_list(
     store: &dyn Dump,
     tenant: &Tenant,
     user_id: &UserId,
+    kind: Option<Kind>,
     limit: usize,
 ) -> Vec<ListedConversation> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let page: ConversationPage = store
-            .list(tenant, user_id, None, after, limit)
+            .list(tenant, user_id, kind, after, limit)
             .await
             .expect("lists");
         assert!(page.conversations.len() <= limit);
@@ -96,15 +110,13 @@ pub async fn answers_like_the_model(store: &dyn Dump, seed: u64) {
                 .events(&row.tenant, *id, after, limit)
                 .await
                 .expect("reads");
-            let expected: Vec<_> = events
+            let expected: Vec<EventRow> = events
                 .iter()
                 .filter(|event| event.seq > after)
                 .take(limit)
+                .map(|event| (*event).clone().shown())
                 .collect();
-            assert_eq!(
-                found.iter().collect::<Vec<_>>(),
-                expected.into_iter().copied().collect::<Vec<_>>()
-            );
+            assert_eq!(found, expected);
         }
     }
     for ((id, user), row) in &model.members {
@@ -112,24 +124,36 @@ pub async fn answers_like_the_model(store: &dyn Dump, seed: u64) {
         assert_eq!(found.as_ref(), Some(row));
     }
     for (id, row) in &model.messages {
-        assert_eq!(
-            store
-                .message(&row.tenant, *id)
-                .await
-                .expect("reads")
-                .as_ref(),
-            Some(row)
-        );
+        let found = store.message(&row.tenant, *id).await.expect("reads");
+        assert_eq!(found, Some(row.clone().shown()));
     }
     for (tenant, user) in everybody(&model) {
-        let expected = listed(&model, &tenant, &user);
-        for limit in [1, 3, 50] {
-            assert_eq!(
-                whole_list(store, &tenant, &user, limit).await,
-                expected,
-                "limit {limit}"
-            );
+        let kinds = [Kind::Direct, Kind::Group, Kind::Channel];
+        for kind in kinds.map(Some).into_iter().chain([None]) {
+            let expected = listed(&model, &tenant, &user, kind);
+            for limit in [1, 3, 50] {
+                let found = whole_list(store, &tenant, &user, kind, limit).await;
+                assert_eq!(found, expected, "{kind:?}, limit {limit}");
+            }
         }
+        let expected = listed(&model, &tenant, &user, None);
+        let unread: Vec<_> = expected
+            .iter()
+            .map(|listed| {
+                let ListedConversation {
+                    conversation,
+                    member,
+                    ..
+                } = listed;
+                let count = conversation.last_no - member.read_no;
+                (conversation.conversation_id, count)
+            })
+            .filter(|(_, count)| *count > 0)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let found = store.unread(&tenant, &user).await.expect("reads");
+        assert_eq!(found, unread);
         let mut ids: Vec<_> = expected
             .iter()
             .map(|l| l.conversation.conversation_id)
@@ -150,6 +174,7 @@ pub async fn answers_like_the_model(store: &dyn Dump, seed: u64) {
             );
         }
     }
+    pages_are_the_models(store, &model).await;
     outcomes_are_first_decisions(store, &decisions).await;
 }
 
@@ -250,6 +275,18 @@ pub async fn keeps_tenants_apart(store: &dyn Dump, seed: u64) {
     for (id, row) in &model.messages {
         for other in others(&row.tenant) {
             assert_eq!(store.message(&other, *id).await.expect("reads"), None);
+            assert_eq!(store.edits(&other, *id).await.expect("reads"), []);
+            let thread = store.page(&other, row.conversation_id, &row.by, Some(*id), None, 9);
+            assert_eq!(thread.await.expect("reads"), []);
+        }
+    }
+    for (tenant, user, id) in model.hidden.keys() {
+        for other in others(tenant) {
+            let own = model
+                .hidden
+                .contains_key(&(other.clone(), user.clone(), *id));
+            let found = store.hidden(&other, user, &[*id]).await.expect("reads");
+            assert_eq!(found.is_empty(), !own);
         }
     }
     for decision in &decisions {
@@ -313,11 +350,11 @@ pub async fn pages_lists(store: &dyn Dump) {
         .collect();
     decisions.push(decision(4, 2, Change::Leave));
     project(store, &decisions, 0).await.expect("writes");
-    let expected = listed(&model_of(&decisions), &tenant, &user);
+    let expected = listed(&model_of(&decisions), &tenant, &user, None);
     assert_eq!(expected.len() as u128, CONVERSATIONS - 1);
     for limit in [1, 7, 8, 24, 25] {
         assert_eq!(
-            whole_list(store, &tenant, &user, limit).await,
+            whole_list(store, &tenant, &user, None, limit).await,
             expected,
             "limit {limit}"
         );

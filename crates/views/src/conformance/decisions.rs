@@ -1,6 +1,7 @@
 use tidings_domain::{
-    Attachment, Command, CommandBody, Content, ConversationId, Decision, ForwardedFrom, Kind,
-    MessageId, Partition, Role, TempId, Tenant, Timestamp, Update, UserId,
+    Attachment, Command, CommandBody, Content, ConversationId, Decision, DeleteScope, Event,
+    ForwardedFrom, Kind, MessageId, Outcome, Partition, ReactionOp, Role, TempId, Tenant,
+    Timestamp, Update, UserId,
 };
 
 /// Random numbers that are the same for the same seed: SplitMix64, from
@@ -43,10 +44,21 @@ pub struct Decisions {
     tenants: Vec<Tenant>,
     users: Vec<UserId>,
     conversations: Vec<ConversationId>,
-    messages: Vec<MessageId>,
+    messages: Vec<Posted>,
     sent: Vec<Command>,
     now: Timestamp,
     made: usize,
+}
+
+/// A message that was posted.
+#[derive(Clone, Copy, Debug)]
+struct Posted {
+    conversation_id: ConversationId,
+    message_id: MessageId,
+    /// Whose it is, among the users.
+    author: usize,
+    at: Timestamp,
+    thread: MessageId,
 }
 
 impl Decisions {
@@ -90,12 +102,57 @@ impl Decisions {
         };
         let decision = self.partition.decide(&command, self.now);
         self.partition.apply(&decision);
-        self.messages.extend(decision.message_id);
+        self.posted(&decision);
         if matches!(command.body, CommandBody::Create { .. }) {
             self.conversations.push(command.conversation_id);
         }
         self.sent.push(command);
         decision
+    }
+
+    fn posted(&mut self, decision: &Decision) {
+        let Outcome::Accepted {
+            event: Event::MessageSent {
+                message_id, thread, ..
+            },
+            ..
+        } = &decision.outcome
+        else {
+            return;
+        };
+        let author = self.users.iter().position(|it| *it == decision.sender);
+        self.messages.push(Posted {
+            conversation_id: decision.conversation_id,
+            message_id: *message_id,
+            author: author.expect("one of the users"),
+            at: decision.at,
+            thread: thread.unwrap_or(*message_id),
+        });
+    }
+
+    /// A message of this conversation, of late; now and then another, or one
+    /// that was never posted.
+    fn message(&mut self, conversation_id: ConversationId) -> Posted {
+        let own = self.messages.iter().rev();
+        let own: Vec<Posted> = own
+            .filter(|it| it.conversation_id == conversation_id)
+            .take(6)
+            .copied()
+            .collect();
+        match self.random.below(16) {
+            0 if !self.messages.is_empty() => *self.random.pick(&self.messages),
+            1.. if !own.is_empty() => *self.random.pick(&own),
+            _ => {
+                let message_id = MessageId(uuid::Uuid::from_u128(self.made as u128));
+                Posted {
+                    conversation_id,
+                    message_id,
+                    author: 0,
+                    at: self.now,
+                    thread: message_id,
+                }
+            }
+        }
     }
 
     fn command(&mut self) -> Command {
@@ -117,9 +174,20 @@ impl Decisions {
                 sender = (*self.random.pick(&members)).clone();
                 tenant = conversation.tenant.clone();
             }
-            let body = match self.random.below(10) {
-                0..6 => self.send(),
-                6 => CommandBody::Read { up_to: 3 },
+            let body = match self.random.below(24) {
+                0..9 => self.send(conversation_id),
+                9..14 => {
+                    let about = self.message(conversation_id);
+                    if !self.random.one_in(4) {
+                        sender = self.users[about.author].clone();
+                    }
+                    self.edit_or_delete(about)
+                }
+                14..17 => self.react(conversation_id),
+                17 => CommandBody::Read {
+                    up_to: self.random.below(9) as u64,
+                },
+                18..20 => CommandBody::Update(self.own_setting()),
                 _ => CommandBody::Update(self.update()),
             };
             (conversation_id, body)
@@ -179,7 +247,53 @@ impl Decisions {
         )
     }
 
-    fn send(&mut self) -> CommandBody {
+    fn edit_or_delete(&mut self, about: Posted) -> CommandBody {
+        let message_id = about.message_id;
+        let author = Some(self.users[about.author].clone());
+        let scope = match self.random.below(9) {
+            0 => DeleteScope::Everyone,
+            1 => DeleteScope::Purge,
+            2 => DeleteScope::Me,
+            _ => {
+                let content = self.content();
+                return CommandBody::Edit {
+                    message_id,
+                    content,
+                    author,
+                    posted_at: Some(about.at),
+                };
+            }
+        };
+        CommandBody::Delete {
+            message_id,
+            scope,
+            author,
+        }
+    }
+
+    fn react(&mut self, conversation_id: ConversationId) -> CommandBody {
+        CommandBody::React {
+            message_id: self.message(conversation_id).message_id,
+            emoji: (*self.random.pick(&["+1", "\u{1f44b}\u{1f3fd}", "$.a"])).to_owned(),
+            op: *self
+                .random
+                .pick(&[ReactionOp::Add, ReactionOp::Add, ReactionOp::Remove]),
+        }
+    }
+
+    fn own_setting(&mut self) -> Update {
+        match self.random.below(5) {
+            0 => Update::Archive,
+            1 => Update::Unarchive,
+            2 => Update::Unmute,
+            3 => Update::Mute { until: None },
+            _ => Update::Mute {
+                until: Some(Timestamp(self.now.0 + 1_000)),
+            },
+        }
+    }
+
+    fn content(&mut self) -> Content {
         let mut content = Content::text(format!("h\u{e9}llo \u{1f44b} $set.{} \"\"", self.made));
         if self.random.one_in(5) {
             content.attachments.push(Attachment {
@@ -190,8 +304,13 @@ impl Decisions {
             });
             content.meta = Some(format!("{{\"a.b\": [1.50, \"$x\", {}]}}", self.made));
         }
-        let reply = self.random.one_in(4) && !self.messages.is_empty();
-        let reply_to = reply.then(|| *self.random.pick(&self.messages));
+        content
+    }
+
+    fn send(&mut self, conversation_id: ConversationId) -> CommandBody {
+        let content = self.content();
+        let reply = self.random.one_in(3);
+        let reply_to = reply.then(|| self.message(conversation_id));
         let forwarded_from = self.random.one_in(9).then(|| ForwardedFrom {
             conversation_id: *self.random.pick(&self.conversations),
             message_id: MessageId(uuid::Uuid::from_u128(self.made as u128)),
@@ -199,8 +318,8 @@ impl Decisions {
         });
         CommandBody::Send {
             content,
-            reply_to,
-            thread: reply_to,
+            reply_to: reply_to.map(|it| it.message_id),
+            thread: reply_to.map(|it| it.thread),
             forwarded_from,
         }
     }
@@ -240,15 +359,19 @@ mod tests {
                         event: Event::ConversationUpdated(change),
                         ..
                     } => change.op(),
-                    Outcome::Accepted { .. } => "send",
-                    Outcome::Noted(own) => own.op(),
+                    Outcome::Accepted { event, .. } => event.kind(),
+                    Outcome::Noted(_) => "own",
                     Outcome::Rejected(code) => code.as_str(),
                     Outcome::Duplicate(_) => "duplicate",
                 };
                 *counts.entry(sort).or_default() += 1;
             }
             let enough = [
-                ("send", 20),
+                ("message.sent", 20),
+                ("message.edited", 10),
+                ("message.deleted", 3),
+                ("message.reacted", 8),
+                ("own", 10),
                 ("create", 8),
                 ("not_found", 3),
                 ("duplicate", 8),

@@ -7,6 +7,7 @@
 mod answers;
 mod cache;
 mod decisions;
+mod pages;
 mod writing;
 
 use std::collections::BTreeMap;

@@ -179,7 +179,7 @@ fn user_ids(users: &[Cow<'_, str>]) -> Result<Vec<UserId>, Unreadable> {
 }
 
 /// A content, unless it was taken out: a text is never empty.
-fn kept(content: &Content) -> Option<ContentDocument<'_>> {
+pub(super) fn kept(content: &Content) -> Option<ContentDocument<'_>> {
     (!content.text.is_empty()).then(|| content.into())
 }
 

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use mongodb::bson::doc;
 use mongodb::options::FindOptions;
-use tidings_domain::{EditRow, Model, OutcomeRow};
+use tidings_domain::{Model, OutcomeRow};
 
 use super::record::OutcomeRecord;
 use super::{MongoHistory, read};
@@ -26,13 +26,11 @@ async fn outcomes(history: &MongoHistory) -> Result<Vec<OutcomeRow>, StoreError>
 #[async_trait]
 impl Dump for MongoHistory {
     async fn dump(&self) -> Result<Model, StoreError> {
-        let unpurged = doc! { "content": { "$ne": null } };
-        let edits = read::find::<EditRow>(self, unpurged, FindOptions::default());
         Ok(model(Dumped {
             events: all(self).await?,
             outcomes: outcomes(self).await?,
             messages: all(self).await?,
-            edits: edits.await?,
+            edits: all(self).await?,
             hidden: all(self).await?,
             conversations: all(self).await?,
             members: all(self).await?,

@@ -71,7 +71,8 @@ struct MessageState<'a> {
 
 /// A document of `edits`. `_id` is `message:seq`, `seq` being that of the edit
 /// that replaced this text. A purge takes out the content and leaves the rest,
-/// so that a projection that has not seen it yet cannot put the text back.
+/// so that a projection that has not seen it yet cannot put the text back. There
+/// is none either where the event posted the message again.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct EditRecord<'a> {
     #[serde(rename = "_id")]
@@ -279,7 +280,7 @@ impl<'a> From<&'a EditRow> for EditRecord<'a> {
             tenant: row.tenant.as_str().into(),
             seq: row.seq,
             at: date(row.at),
-            content: Some((&row.content).into()),
+            content: document::kept(&row.content),
         }
     }
 }
@@ -294,7 +295,7 @@ impl TryFrom<EditRecord<'_>> for EditRow {
             tenant: tenant(&record.tenant)?,
             seq: record.seq,
             at: timestamp(record.at),
-            content: record.content.ok_or(Unreadable("edit"))?.into(),
+            content: record.content.map(Into::into).unwrap_or_default(),
         })
     }
 }

@@ -26,7 +26,8 @@ pub(super) async fn write(
 ) -> Result<(), StoreError> {
     let of_events = outcomes_of_events(rows);
     let outcomes = outcome_records(&rows.outcomes, &of_events);
-    // One that was only posted must not replace one that is there.
+    // One that was only posted is inserted, as most are; there is nothing that
+    // must be written before it.
     let (posted, changed): (Vec<_>, Vec<_>) =
         rows.messages.values().partition(|row| row.rev == row.seq);
     let (events, posted, edits, outcomes, hidden, members) = tokio::join!(

@@ -36,8 +36,7 @@ fn dump(connection: &Connection) -> rusqlite::Result<Model> {
     )?;
     let edits = all(
         connection,
-        "SELECT message_id, seq, conversation_id, tenant, at, content FROM history_edits \
-         WHERE content IS NOT NULL",
+        "SELECT message_id, seq, conversation_id, tenant, at, content FROM history_edits",
         read::edit_row,
     )?;
     let hidden = all(

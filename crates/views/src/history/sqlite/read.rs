@@ -390,16 +390,14 @@ pub(super) fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
     })
 }
 
-/// An edit whose text is not purged.
 pub(super) fn edit_row(row: &Row<'_>) -> rusqlite::Result<EditRow> {
-    let content = content(row, 5)?.ok_or_else(|| unreadable(5, Unreadable("edit")))?;
     Ok(EditRow {
         message_id: MessageId(required_id(row, 0)?),
         seq: unsigned(row, 1)?,
         conversation_id: ConversationId(required_id(row, 2)?),
         tenant: tenant(row, 3)?,
         at: Timestamp(row.get(4)?),
-        content,
+        content: content(row, 5)?.unwrap_or_default(),
     })
 }
 

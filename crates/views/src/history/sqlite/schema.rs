@@ -61,7 +61,8 @@ CREATE INDEX IF NOT EXISTS history_messages_by_thread
     ON history_messages (thread, no) WHERE thread IS NOT NULL;
 
 -- A row without a content is what a purge leaves, so that a projection that has
--- not seen the purge yet cannot put the text back.
+-- not seen the purge yet cannot put the text back; or it tells of an event that
+-- posted the message again.
 CREATE TABLE IF NOT EXISTS history_edits (
     message_id BLOB NOT NULL,
     seq INTEGER NOT NULL,
@@ -155,9 +156,6 @@ pub(super) const INSERT_EVENT: &str = "INSERT INTO history_events \
     (conversation_id, seq, tenant, at, sender, temp_id, no, event, withheld) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (conversation_id, seq) DO NOTHING";
 
-/// A message that was only posted has the revision of its posting, and changes
-/// nothing that is there. One sent again after the dedupe window has another
-/// `seq` than the one that is there, which stays as it is.
 pub(super) const UPSERT_MESSAGE: &str = concat!(
     "INSERT INTO history_messages (",
     columns!(messages),
@@ -165,7 +163,7 @@ pub(super) const UPSERT_MESSAGE: &str = concat!(
      ON CONFLICT (message_id) DO UPDATE SET rev = excluded.rev, content = excluded.content, \
      edited_at = excluded.edited_at, deleted = excluded.deleted, \
      reactions = excluded.reactions, replies = excluded.replies \
-     WHERE excluded.rev > rev AND excluded.seq = seq"
+     WHERE excluded.rev > rev"
 );
 
 pub(super) const INSERT_EDIT: &str = concat!(

@@ -6,7 +6,9 @@ use tidings_domain::{
 };
 
 use super::schema;
-use crate::history::document::{ContentDocument, EventDocument, ForwardedDocument, reactions};
+use crate::history::document::{
+    ContentDocument, EventDocument, ForwardedDocument, kept, reactions,
+};
 use crate::history::{Position, StoreError};
 
 /// How many rows one job of the writer thread writes. The log's appends wait
@@ -163,7 +165,10 @@ fn edit_values(row: &EditRow) -> Result<Vec<Value>, StoreError> {
         id(row.conversation_id.0),
         text(row.tenant.as_str()),
         Value::Integer(row.at.0),
-        json(&ContentDocument::from(&row.content))?,
+        match kept(&row.content) {
+            Some(content) => json(&content)?,
+            None => Value::Null,
+        },
     ])
 }
 
