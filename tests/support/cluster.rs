@@ -163,8 +163,17 @@ impl Cluster {
 
     /// A token for a user.
     pub(crate) fn token(&self, user: &str) -> String {
+        self.issue(&["token", "--user", user])
+    }
+
+    /// A token of a user in a tenant.
+    pub(crate) fn token_of(&self, user: &str, tenant: &str) -> String {
+        self.issue(&["token", "--user", user, "--tenant", tenant])
+    }
+
+    fn issue(&self, arguments: &[&str]) -> String {
         let output = self
-            .tidings(&["token", "--user", user])
+            .tidings(arguments)
             .output()
             .expect("tidings token can be run");
         text_of(&output, "tidings token").trim().to_owned()

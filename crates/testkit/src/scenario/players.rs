@@ -64,18 +64,21 @@ impl<'a> Players<'a> {
         let named = self.transcript.named(command);
         self.transcript.step(&format!("{who} sends {named}"));
         self.socket(who)?.send(command).await?;
-        let mut own = Vec::new();
+        let mut heard = Vec::new();
         for (name, count) in counts {
             let mut frames = Vec::new();
-            for heard in 0..*count {
-                let context = || format!("{name} after {heard} of {count} frames of {command}");
+            for already in 0..*count {
+                let context = || format!("{name} after {already} of {count} frames of {command}");
                 let frame = self.next(name).await.with_context(context)?;
                 frames.push(frame);
             }
-            if *name == who {
-                own.clone_from(&frames);
-                name_ids(&mut self.transcript, command, &frames);
-            }
+            heard.push((*name, frames));
+        }
+        let own = heard.iter().find(|(name, _)| *name == who);
+        let own = own.map(|(_, frames)| frames.clone()).unwrap_or_default();
+        // The sender's frames name what others hear of.
+        name_ids(&mut self.transcript, command, &own);
+        for (name, mut frames) in heard {
             // What concerns several conversations or commands comes in any
             // order.
             let key = |frame: &Value| self.transcript.named(&place(frame)).to_string();

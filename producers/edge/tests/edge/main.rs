@@ -6,10 +6,13 @@
 mod acknowledgements;
 mod bad_input;
 mod callers;
+mod changing;
 mod closing;
 mod events;
+mod forwarding;
 mod limits;
 mod outages;
 mod questions;
 mod scenario;
 mod support;
+mod tenants;

@@ -29,6 +29,7 @@ pub(crate) struct System {
     log: Arc<dyn Log>,
     store: SqliteHistory,
     sequencer: Option<(SequencerHandle, CancellationToken)>,
+    sequencer_behind: Duration,
     stop: CancellationToken,
     _folder: TempDir,
 }
@@ -37,6 +38,8 @@ pub(crate) struct System {
 pub(crate) struct Setup {
     pub(crate) sequencer: bool,
     pub(crate) history: bool,
+    /// How far the sequencer's time of day is behind everybody else's.
+    pub(crate) sequencer_behind: Duration,
     /// The edge asks a MongoDB that is not there.
     pub(crate) view_is_down: bool,
     pub(crate) config: EdgeConfig,
@@ -47,6 +50,7 @@ impl Default for Setup {
         Self {
             sequencer: true,
             history: true,
+            sequencer_behind: Duration::ZERO,
             view_is_down: false,
             config: config(),
         }
@@ -91,6 +95,7 @@ impl System {
             log,
             store,
             sequencer: None,
+            sequencer_behind: setup.sequencer_behind,
             stop,
             _folder: folder,
         };
@@ -114,11 +119,16 @@ impl System {
 
     pub(crate) fn start_sequencer(&mut self) {
         let stop = CancellationToken::new();
+        let (system, behind) = (Clock::system(), self.sequencer_behind.as_millis() as i64);
+        let now = {
+            let system = system.clone();
+            move || system.now().minus_ms(behind)
+        };
         let parts = Parts {
             log: self.log.sequencer().unwrap(),
             reader: Arc::clone(&self.log) as _,
             codec: Codec::locked(),
-            clock: Clock::system(),
+            clock: Clock::new(now, move || system.elapsed()),
             options: SequencerOptions::default(),
             ready: health().condition("partitions"),
             stop: stop.clone(),
@@ -226,6 +236,15 @@ pub(crate) fn send(temp_id: &str, conversation: &str, text: &str) -> Value {
         "type": "send", "temp_id": temp_id, "conversation_id": conversation,
         "content": {"text": text},
     })
+}
+
+/// A command of this type about a conversation.
+pub(crate) fn about(kind: &str, temp_id: &str, conversation: &str, fields: Value) -> Value {
+    let mut frame = json!({"type": kind, "temp_id": temp_id, "conversation_id": conversation});
+    if let (Value::Object(frame), Value::Object(fields)) = (&mut frame, fields) {
+        frame.extend(fields);
+    }
+    frame
 }
 
 /// What every frame of these keys says: `[type, …]`.
