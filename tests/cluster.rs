@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Child;
@@ -13,7 +14,7 @@ use serde_json::json;
 use support::cluster::{Cluster, repository};
 use support::history::History;
 use tempfile::TempDir;
-use tidings_testkit::{SocketClient, eventually};
+use tidings_testkit::{CollectedSpan, Collector, SocketClient, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Copies of the two samples in one import: some 2,400 lines.
@@ -189,7 +190,12 @@ fn an_import_survives_the_death_of_every_process() {
 
 #[test]
 fn a_paused_sequencer_wakes_up_to_a_successor() {
-    let cluster = Cluster::up(&[("TIDINGS_SESSION_TIMEOUT_MS", "3000")]);
+    let collector = Collector::start();
+    let cluster = Cluster::up(&[
+        ("TIDINGS_SESSION_TIMEOUT_MS", "3000"),
+        ("TIDINGS_OTLP_ENDPOINT", &collector.url()),
+        ("TIDINGS_TRACE_RATIO", "0.05"),
+    ]);
     let mut imports = Imports::start(&cluster);
     imports.go_on(50);
     cluster.script(&["add", "sequencer"]);
@@ -203,4 +209,29 @@ fn a_paused_sequencer_wakes_up_to_a_successor() {
     cluster.signal("sequencer", "-CONT");
     let (logs, sent, _folder) = imports.finish();
     check_all(&cluster, &logs, sent);
+    eventually(PATIENCE, || goes_through_every_process(&collector.spans()));
+}
+
+/// Whether there is a trace of an edge's span, the sequencer's below it, and
+/// below that the view's.
+fn goes_through_every_process(spans: &[CollectedSpan]) -> bool {
+    let by_id: HashMap<&[u8], &CollectedSpan> = spans
+        .iter()
+        .map(|span| (span.span_id.as_slice(), span))
+        .collect();
+    spans.iter().any(|view| {
+        let parent = |span: &CollectedSpan| {
+            let parent = by_id.get(span.parent_id.as_slice()).copied();
+            parent.filter(|parent| parent.trace_id == view.trace_id)
+        };
+        let Some(sequencer) = parent(view) else {
+            return false;
+        };
+        let services = [
+            parent(sequencer).map(|edge| edge.service.as_str()),
+            Some(sequencer.service.as_str()),
+            Some(view.service.as_str()),
+        ];
+        services == ["tidings-edge", "tidings-sequencer", "tidings-history"].map(Some)
+    })
 }
