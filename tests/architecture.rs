@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Which of our crates each of our crates may depend on, tests apart.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("tidings-domain", &[]),
     ("tidings-wire", &["tidings-domain"]),
     ("tidings-sqlite", &[]),
@@ -28,6 +28,16 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "tidings-views",
             "tidings-service",
             "tidings-signals",
+        ],
+    ),
+    (
+        "tidings-api",
+        &[
+            "tidings-domain",
+            "tidings-wire",
+            "tidings-views",
+            "tidings-service",
+            "tidings-edge",
         ],
     ),
     (
@@ -71,6 +81,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "tidings-service",
             "tidings-signals",
             "tidings-edge",
+            "tidings-api",
             "tidings-sequencer",
             "tidings-history",
         ],

@@ -112,10 +112,11 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
         ..EdgeConfig::default()
     };
     let edge = Edge::start(config, log, codec, history, auth, health.clone());
+    let edge = Arc::new(edge);
     let server = tokio::spawn(http::serve(
         listener,
         health.clone(),
-        edge.router(),
+        edge.router().merge(tidings_api::router(Arc::clone(&edge))),
         stop_http.clone(),
     ));
 

@@ -212,6 +212,16 @@ impl Caller {
         Ok(row)
     }
 
+    /// The conversation of a message. Whether the caller may see it is not
+    /// said by this.
+    ///
+    /// # Errors
+    /// A [`Refusal`], as of every question.
+    pub async fn conversation_of(&self, message_id: MessageId) -> Result<ConversationId, Refusal> {
+        let _open = self.start()?;
+        questions::conversation_of(&self.shared, &self.peer.tenant, message_id).await
+    }
+
     /// A message and its earlier texts, oldest first.
     ///
     /// # Errors

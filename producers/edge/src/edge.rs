@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use parking_lot::Mutex;
 use tidings_log::Log;
-use tidings_service::auth::{Auth, Claims};
+use tidings_service::auth::{Auth, AuthError, Claims};
 use tidings_service::health::Health;
 use tidings_views::history::HistoryReader;
 use tidings_wire::{Codec, Topic};
@@ -124,6 +124,14 @@ impl Edge {
     #[must_use]
     pub fn caller(&self, claims: Claims) -> Caller {
         Caller::new(Arc::clone(&self.shared), claims)
+    }
+
+    /// The user whom a token names.
+    ///
+    /// # Errors
+    /// Where it is not a good one.
+    pub fn authenticate(&self, token: &str) -> Result<Caller, AuthError> {
+        Ok(self.caller(self.shared.auth.verify(token)?))
     }
 
     /// Stops: takes no connection and no command any more, waits a few seconds

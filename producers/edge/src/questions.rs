@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_domain::{
     Change, Code, Content, ConversationId, ConversationRow, EditRow, Event, EventRow, Kind,
-    MemberRow, MessageId, MessageRow, Timestamp, UserId,
+    MemberRow, MessageId, MessageRow, Tenant, Timestamp, UserId,
 };
 use tidings_views::history::ListedConversation;
 use uuid::Uuid;
@@ -282,16 +282,7 @@ pub(crate) async fn message(
     message_id: MessageId,
 ) -> Result<(MessageRow, MemberRow), Refusal> {
     let (tenant, user, view) = (&peer.tenant, &peer.user, &shared.view);
-    let key = tidings_domain::CommandKey(message_id.0);
-    let recent = shared.recent.get(key);
-    let recent = recent.filter(|recent| recent.tenant == *tenant);
-    let id = match recent {
-        Some(recent) => recent.conversation_id,
-        None => {
-            let row = view.ask(|view| view.message(tenant, message_id)).await?;
-            row.ok_or(Code::NotFound)?.conversation_id
-        }
-    };
+    let id = conversation_of(shared, tenant, message_id).await?;
     let (_, member) = member_of(shared, peer, id).await?;
     // Only now it is certain that the view has seen what this edge has.
     let row = view.ask(|view| view.message(tenant, message_id)).await?;
@@ -303,6 +294,29 @@ pub(crate) async fn message(
     } else {
         Err(Code::NotFound.into())
     }
+}
+
+/// The conversation of a message of the tenant, whoever may see it.
+pub(crate) async fn conversation_of(
+    shared: &Shared,
+    tenant: &Tenant,
+    message_id: MessageId,
+) -> Result<ConversationId, Refusal> {
+    let key = tidings_domain::CommandKey(message_id.0);
+    let recent = shared.recent.get(key);
+    if let Some(recent) = recent.filter(|recent| recent.tenant == *tenant) {
+        return Ok(recent.conversation_id);
+    }
+    let ask = || shared.view.ask(|view| view.message(tenant, message_id));
+    if let Some(row) = ask().await? {
+        return Ok(row.conversation_id);
+    }
+    // It may be in any partition, and the view behind in that one.
+    let positions: Vec<_> = (0..shared.partitions)
+        .map(|partition| (partition, shared.progress.position(partition)))
+        .collect();
+    shared.freshness.reached(&positions, Age::Recent).await?;
+    Ok(ask().await?.ok_or(Code::NotFound)?.conversation_id)
 }
 
 /// The earlier texts of a message, oldest first.
@@ -345,7 +359,7 @@ fn parse_cursor(cursor: &str) -> Option<(Timestamp, ConversationId)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_domain::{TempId, Tenant};
+    use tidings_domain::TempId;
 
     fn row(seq: u64, title_bytes: usize) -> EventRow {
         EventRow {

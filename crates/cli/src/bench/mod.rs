@@ -1,6 +1,7 @@
 //! `tidings bench`.
 
 mod fleet;
+mod http;
 mod idle;
 mod load;
 mod meter;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use self::http::HttpLoad;
 use self::load::Load;
 use self::raw::{RawLoad, RawReport};
 use crate::client::{ClientArgs, Dialer};
@@ -49,6 +51,7 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum Other {
+    Http(HttpArgs),
     Idle(IdleArgs),
     Raw(RawArgs),
 }
@@ -95,6 +98,48 @@ enum Raw {
     Kafka,
     /// Insert, read, copy, read, in batches
     Sqlite,
+}
+
+/// Measure reads over HTTP beside messages over sockets
+///
+/// Reads pages, messages, lists, members and what is unread at a given rate,
+/// while messages are sent over sockets; then asks a bare axum handler in this
+/// process at the same rate, beside the same messages. Latencies are counted
+/// from when a request was due.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tidings bench http --rate 500 --messages 500 --seconds 20
+  tidings bench http --url \"$TIDINGS_EDGE_URLS\" --api-url \"$TIDINGS_API_URL\"")]
+struct HttpArgs {
+    #[command(flatten)]
+    client: ClientArgs,
+    /// Base of the HTTP API
+    #[arg(
+        long,
+        env = "TIDINGS_API_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7700"
+    )]
+    api_url: String,
+    /// Reads a second
+    #[arg(long, value_name = "R", default_value_t = 500.0, value_parser = parse_amount)]
+    rate: f64,
+    /// Messages a second meanwhile; 0: none
+    #[arg(long, value_name = "R", default_value_t = 500.0, value_parser = parse_amount)]
+    messages: f64,
+    /// How long to measure each of the two
+    #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = parse_amount)]
+    seconds: f64,
+    /// How long to run before measuring, in seconds
+    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = parse_amount)]
+    warmup: f64,
+    /// Users who read, each with a conversation of its own
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    users: u32,
+    /// Print no table
+    #[arg(long)]
+    json: bool,
 }
 
 /// Measure a server's memory for each idle connection
@@ -155,6 +200,7 @@ fn parse_amount(text: &str) -> Result<f64, String> {
 pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
     match args.other {
         None => run_load(&args.load),
+        Some(Other::Http(args)) => run_http(args),
         Some(Other::Idle(args)) => run_idle(&args),
         Some(Other::Raw(args)) => run_raw(&args),
     }
@@ -196,6 +242,28 @@ fn run_load(args: &LoadArgs) -> Result<ExitCode> {
         tell(args.json, &raw.describe());
         report.raw = Some(serde_json::to_value(raw)?);
     }
+    show(args.json, &report.describe(), &report)?;
+    Ok(if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
+fn run_http(args: HttpArgs) -> Result<ExitCode> {
+    let dialer = Dialer::new(&args.client)?;
+    let load = HttpLoad {
+        api: args.api_url,
+        rate: args.rate,
+        messages: args.messages,
+        seconds: args.seconds,
+        warmup_seconds: args.warmup,
+        users: args.users as usize,
+    };
+    if load.rate <= 0.0 {
+        anyhow::bail!("--rate: there must be reads to measure");
+    }
+    let report = http::run(&dialer, &load)?;
     show(args.json, &report.describe(), &report)?;
     Ok(if report.is_clean() {
         ExitCode::SUCCESS

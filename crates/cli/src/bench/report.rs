@@ -24,6 +24,7 @@ impl Latencies {
             count: self.0.len(),
             p50: at(0.5),
             p90: at(0.9),
+            p95: at(0.95),
             p99: at(0.99),
             p99_9: at(0.999),
             max: ms(self.0.max()),
@@ -37,6 +38,7 @@ pub(super) struct Percentiles {
     pub(super) count: u64,
     pub(super) p50: f64,
     pub(super) p90: f64,
+    pub(super) p95: f64,
     pub(super) p99: f64,
     pub(super) p99_9: f64,
     pub(super) max: f64,
@@ -130,16 +132,16 @@ impl LoadReport {
 
 /// A table of latencies.
 pub(super) fn table(rows: &[(&str, Percentiles)]) -> Vec<String> {
-    let head = ["p50", "p90", "p99", "p99.9", "max"];
+    let head = ["p50", "p90", "p95", "p99", "p99.9", "max"];
     let head: String = head.iter().map(|name| format!("{name:>10}")).collect();
-    let mut lines = vec![format!("{:<12}{head}   ms", "")];
+    let mut lines = vec![format!("{:<14}{head}   ms", "")];
     for (name, row) in rows {
-        let values = [row.p50, row.p90, row.p99, row.p99_9, row.max];
+        let values = [row.p50, row.p90, row.p95, row.p99, row.p99_9, row.max];
         let values: String = values
             .iter()
             .map(|value| format!("{value:>10.2}"))
             .collect();
-        lines.push(format!("{name:<12}{values}"));
+        lines.push(format!("{name:<14}{values}"));
     }
     lines
 }

@@ -1,0 +1,9 @@
+//! The HTTP API over real HTTP, on a whole system in one process.
+
+mod commands;
+mod conditions;
+mod conversations;
+mod messages;
+mod protocol;
+mod support;
+mod tenants;
