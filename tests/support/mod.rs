@@ -1,4 +1,6 @@
 //! A whole cluster of real processes, and a checker of what its log holds.
 
+#![allow(dead_code, reason = "each file of tests uses some of it")]
+
 pub(crate) mod cluster;
 pub(crate) mod history;
