@@ -14,7 +14,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --bins \
     && mkdir /out \
     && cp target/release/tidings target/release/tidings-edge \
-        target/release/tidings-sequencer target/release/tidings-history /out/
+        target/release/tidings-sequencer target/release/tidings-history \
+        target/release/tidings-api /out/
 
 FROM debian:bookworm-slim
 # curl asks /readyz in health checks.

@@ -34,7 +34,7 @@ fn args() -> EdgeArgs {
         .about("The HTTP API: commands and questions over REST")
         .mut_arg("listen", |listen| {
             listen
-                .default_value("127.0.0.1:7710")
+                .default_value("127.0.0.1:7701")
                 .help("Address of the API, /docs, /healthz, /readyz and /metrics")
         });
     EdgeArgs::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
