@@ -71,6 +71,16 @@ const ARROWS: [(&str, &[&str]); 15] = [
         ],
     ),
     (
+        "tidings-search",
+        &[
+            "tidings-wire",
+            "tidings-log",
+            "tidings-views",
+            "tidings-projection",
+            "tidings-service",
+        ],
+    ),
+    (
         "tidings-cli",
         &[
             "tidings-domain",
@@ -83,7 +93,9 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "tidings-edge",
             "tidings-api",
             "tidings-sequencer",
+            "tidings-projection",
             "tidings-history",
+            "tidings-search",
         ],
     ),
     ("tidings-testkit", &[]),

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tidings_log::LogError;
 use tidings_log::kafka::KafkaLog;
 use tidings_sequencer::SequencerArgs;
@@ -26,13 +26,18 @@ pub(crate) async fn connect(
         return Ok(None);
     };
     let log = retry_with_backoff("Kafka", stop, async || {
-        match KafkaLog::connect_apart(args.kafka()).await {
-            Err(error @ LogError::Unavailable(_)) => Err(error),
+        let config = args.kafka();
+        match tokio::task::spawn_blocking(move || KafkaLog::connect(config)).await {
+            Ok(Err(error @ LogError::Unavailable(_))) => Err(error),
             settled => Ok(settled),
         }
     });
-    let Some(log) = log.await.transpose()? else {
+    let Some(log) = log
+        .await
+        .transpose()
+        .context("connecting to Kafka panicked")?
+    else {
         return Ok(None);
     };
-    Ok(Some((codec, Arc::new(log))))
+    Ok(Some((codec, Arc::new(log?))))
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tidings_domain::{Tenant, UserId};
-use tidings_edge::{Edge, EdgeConfig, LimitArgs};
+use tidings_edge::{Edge, EdgeConfig, LimitArgs, Views};
 use tidings_log::Log;
 use tidings_log::embedded::EmbeddedLog;
+use tidings_projection::Projection;
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerOptions};
 use tidings_service::auth::{Auth, Claims};
 use tidings_service::config::{LogArgs, parse_listen};
@@ -21,7 +22,9 @@ use tidings_service::traces::TraceArgs;
 use tidings_service::{http, telemetry, traces};
 use tidings_sqlite::Database;
 use tidings_views::history::SqliteHistory;
+use tidings_views::search::SqliteSearch;
 use tidings_wire::Codec;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::output;
@@ -42,7 +45,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Run everything in one process, on one data folder
 ///
-/// Edge, sequencer and history view, with the log in a SQLite file: no other
+/// Edge, sequencer, history and search views, with the log in a SQLite file: no other
 /// server. When it is ready, the address and a token go to stdout; logs go to
 /// stderr. Ctrl-C or SIGTERM finishes what was begun and ends it; kill -9
 /// loses nothing that was acknowledged.
@@ -90,7 +93,8 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
     let health = Health::new(metrics);
     let log = EmbeddedLog::open(database.clone(), PARTITIONS)?;
     let codec = Codec::locked();
-    let history = Arc::new(SqliteHistory::new(database));
+    let history = Arc::new(SqliteHistory::new(database.clone()));
+    let search = Arc::new(SqliteSearch::new(database));
     // Each is stopped in its turn, not by the signal itself.
     let (stop_http, stop_deciding) = (CancellationToken::new(), CancellationToken::new());
     let sequencer = Sequencer::spawn(Parts {
@@ -103,15 +107,28 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
         stop: stop_deciding.clone(),
     })?;
     let log: Arc<dyn Log> = Arc::new(log);
-    let projection = tidings_history::projection(Arc::clone(&log), codec.clone(), history.clone())
-        .batch(VIEW_BATCH)
-        .readiness(health.condition("history view"));
-    let projection = tokio::spawn(projection.run(stop_deciding.clone()));
+    let mut views = JoinSet::new();
+    for (name, projection) in [
+        (
+            "history view",
+            tidings_history::projection(Arc::clone(&log), codec.clone(), history.clone()),
+        ),
+        (
+            "search view",
+            tidings_search::projection(Arc::clone(&log), codec.clone(), search.clone()),
+        ),
+    ] {
+        let projection = projection
+            .batch(VIEW_BATCH)
+            .readiness(health.condition(name));
+        views.spawn(view(name, projection, stop_deciding.clone()));
+    }
+    let answering = Views::new(history).search(search);
     let config = EdgeConfig {
         limits: args.limits,
         ..EdgeConfig::default()
     };
-    let edge = Edge::start(config, log, codec, history, auth, health.clone());
+    let edge = Edge::start(config, log, codec, answering, auth, health.clone());
     let edge = Arc::new(edge);
     let server = tokio::spawn(http::serve(
         listener,
@@ -121,13 +138,11 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
     ));
 
     let mut deciding = pin!(async {
-        let (sequencer, projection) = tokio::join!(
+        let (sequencer, views) = tokio::join!(
             ending(&stop_deciding, async { Ok(sequencer.wait().await?) }),
-            ending(&stop_deciding, async { Ok(projection.await??) }),
+            ending(&stop_deciding, all(views)),
         );
-        sequencer
-            .context("the sequencer has stopped")
-            .and(projection.context("the history view has stopped"))
+        sequencer.context("the sequencer has stopped").and(views)
     });
     let served = async {
         tokio::select! {
@@ -157,6 +172,22 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
     server.await.context("the HTTP server panicked")??;
     tracing::info!("stopped");
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs a projection to its end, and all the others with it.
+async fn view(name: &str, projection: Projection, stop: CancellationToken) -> Result<()> {
+    let result = projection.run(stop.clone()).await;
+    stop.cancel();
+    result.with_context(|| format!("the {name} has stopped"))
+}
+
+/// Waits for all of them; gives the first failure.
+async fn all(mut views: JoinSet<Result<()>>) -> Result<()> {
+    let mut result = Ok(());
+    while let Some(ended) = views.join_next().await {
+        result = result.and(ended.context("a view has panicked").flatten());
+    }
+    result
 }
 
 /// Runs a part to its end, and ends the other with it.

@@ -199,7 +199,7 @@ pub trait SequencerLog: Send {
 /// What a sequencer is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SequencerEvent {
-    /// It may claim these partitions; none where others have them all.
+    /// It may claim these partitions.
     Assigned(Vec<i32>),
     /// It is to give up these partitions: finish, then
     /// [`stop`](SequencerLog::stop) each.

@@ -14,6 +14,7 @@ use tidings_service::lifecycle::{retry_with_backoff, shutdown_signal};
 use tidings_service::traces::TraceArgs;
 use tidings_service::{http, telemetry, traces};
 use tidings_wire::{Codec, RegistryConfig, RegistryError};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::Projection;
@@ -101,7 +102,7 @@ async fn source(
     kafka.topic_prefix.clone_from(&args.kafka.topic_prefix);
     kafka.session_timeout_ms = args.kafka.session_timeout_ms;
     let log = retry_with_backoff("Kafka", stop, async || {
-        match KafkaLog::connect_apart(kafka.clone()).await {
+        match connect_log(kafka.clone()).await {
             Err(error @ LogError::Unavailable(_)) => Err(error),
             other => Ok(other),
         }
@@ -126,4 +127,16 @@ async fn source(
         return Ok(None);
     };
     Ok(Some((Arc::new(log?), codec?)))
+}
+
+/// Connects on a thread that a stopping process need not wait for: asking a
+/// broker that is not there takes 20 seconds.
+async fn connect_log(kafka: KafkaConfig) -> Result<KafkaLog, LogError> {
+    let (done, connected) = oneshot::channel();
+    std::thread::spawn(move || {
+        // Nobody listens any more when the process is stopping.
+        drop(done.send(KafkaLog::connect(kafka)));
+    });
+    let panicked = |_| Err(LogError::Fatal("connecting has panicked".to_owned()));
+    connected.await.unwrap_or_else(panicked)
 }

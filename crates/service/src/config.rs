@@ -88,6 +88,14 @@ pub struct MongoArgs {
     pub mongodb_uri: ServerUrl,
 }
 
+/// Where the search view is.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SearchArgs {
+    /// OpenSearch or Elasticsearch [default: none, searches are unavailable]
+    #[arg(long, env = "SEARCH_URL", hide_env_values = true, value_name = "URL")]
+    pub search_url: Option<ServerUrl>,
+}
+
 /// How it logs.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LogArgs {

@@ -5,6 +5,7 @@ pub mod cache;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod history;
+pub mod search;
 mod sqlite_file;
 mod store;
 

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use tidings_service::auth::AuthArgs;
 use tidings_service::config::{
-    KafkaArgs, LogArgs, MongoArgs, PrintConfigArgs, RegistryArgs, parse_listen,
+    KafkaArgs, LogArgs, MongoArgs, PrintConfigArgs, RegistryArgs, SearchArgs, parse_listen,
 };
 use tidings_service::traces::TraceArgs;
 
@@ -21,6 +21,9 @@ pub struct EdgeArgs {
     /// Where MongoDB is.
     #[command(flatten)]
     pub mongodb: MongoArgs,
+    /// Where the search view is.
+    #[command(flatten)]
+    pub search: SearchArgs,
     /// How tokens are checked.
     #[command(flatten)]
     pub auth: AuthArgs,

@@ -10,7 +10,7 @@ use tidings_domain::{
     Tenant, UserId,
 };
 use tidings_service::auth::Claims;
-use tidings_wire::frames::{OutcomeState, Request};
+use tidings_wire::frames::{OutcomeState, Request, Search};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::outcome;
 use crate::peer::{Call, Peer, Reply};
 use crate::questions::{self, Changes, ListPage, MemberPage, Page};
+use crate::search::{self, SearchPage, Suggestion};
 use crate::shared::Shared;
 
 /// A user who sends commands and asks questions without a socket, made by
@@ -254,6 +255,33 @@ impl Caller {
     ) -> Result<Vec<OutcomeState>, Refusal> {
         let _open = self.start()?;
         outcome::states(&self.shared, &self.peer, commands).await
+    }
+
+    /// `search`: a page of messages, conversations, users, or of all three.
+    ///
+    /// # Errors
+    /// A [`Refusal`], as of every question; `rate_limited` where the user has
+    /// searched too often.
+    pub async fn search(&self, search: &Search) -> Result<SearchPage, Refusal> {
+        let _open = self.start()?;
+        search::find(&self.shared, &self.peer, search).await
+    }
+
+    /// How what the user is typing may go on: as a search of before, the title
+    /// of a conversation, or a user.
+    ///
+    /// # Errors
+    /// A [`Refusal`], as of every question.
+    pub async fn suggestions(&self, text: &str) -> Result<Vec<Suggestion>, Refusal> {
+        let _open = self.start()?;
+        search::suggest(&self.shared, &self.peer, text).await
+    }
+
+    /// What the user searched for last on this edge, at most ten, the last
+    /// first.
+    #[must_use]
+    pub fn recent_searches(&self) -> Vec<String> {
+        search::recent(&self.shared, &self.peer)
     }
 
     fn start(&self) -> Result<crate::peer::OpenQuestion, Refusal> {

@@ -43,6 +43,14 @@ pub struct LimitArgs {
         default_value_t = 60
     )]
     pub messages_per_minute: u32,
+    /// Searches a user may make in a minute (0: no limit)
+    #[arg(
+        long,
+        env = "TIDINGS_SEARCHES_PER_MINUTE",
+        value_name = "N",
+        default_value_t = 60
+    )]
+    pub searches_per_minute: u32,
     /// Connections a user may have (0: no limit)
     #[arg(
         long,
@@ -65,6 +73,7 @@ impl Default for LimitArgs {
     fn default() -> Self {
         Self {
             messages_per_minute: 60,
+            searches_per_minute: 60,
             connections_per_user: 20,
             max_connections: 100_000,
         }

@@ -1,16 +1,17 @@
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tidings_log::LogError;
 use tidings_log::kafka::{KafkaConfig, KafkaLog};
 use tidings_service::auth::Auth;
 use tidings_service::health::Health;
 use tidings_service::lifecycle::retry_with_backoff;
 use tidings_views::history::{MongoHistory, StoreError};
+use tidings_views::search::OpenSearch;
 use tidings_wire::{Codec, RegistryConfig, RegistryError};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Edge, EdgeArgs, EdgeConfig};
+use crate::{Edge, EdgeArgs, EdgeConfig, Views};
 
 /// Starts an edge on Kafka, a schema registry and MongoDB. Waits, with a log
 /// line for each failed attempt, until Kafka and the registry answer; none
@@ -45,9 +46,10 @@ pub async fn connect(
     let mut kafka = KafkaConfig::new(&args.kafka.brokers);
     kafka.topic_prefix.clone_from(&args.kafka.topic_prefix);
     let log = retry_with_backoff("Kafka", stop, async || {
-        match KafkaLog::connect_apart(kafka.clone()).await {
-            Err(error @ LogError::Unavailable(_)) => Err(error),
-            settled => Ok(settled),
+        let kafka = kafka.clone();
+        match tokio::task::spawn_blocking(move || KafkaLog::connect(kafka)).await {
+            Ok(Err(error @ LogError::Unavailable(_))) => Err(error),
+            settled => Ok(settled.context("connecting to Kafka")),
         }
     });
     let Some(log) = log.await.transpose()? else {
@@ -72,6 +74,11 @@ pub async fn connect(
         limits: args.limits.clone(),
         ..EdgeConfig::default()
     };
-    let (log, history) = (Arc::new(log), Arc::new(history));
-    Ok(Some(Edge::start(config, log, codec, history, auth, health)))
+    let mut views = Views::new(Arc::new(history));
+    if let Some(url) = &args.search.search_url {
+        let search = OpenSearch::new(url.expose(), &args.kafka.topic_prefix)?;
+        views = views.search(Arc::new(search));
+    }
+    let log = Arc::new(log?);
+    Ok(Some(Edge::start(config, log, codec, views, auth, health)))
 }

@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use tidings_log::Log;
 use tidings_service::auth::{Auth, AuthError, Claims};
 use tidings_service::health::Health;
-use tidings_views::history::HistoryReader;
 use tidings_wire::{Codec, Topic};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -26,9 +25,11 @@ use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::reader::Reader;
 use crate::recent::Recent;
+use crate::search::Searches;
 use crate::shared::Shared;
 use crate::sizes::Sizes;
 use crate::view::View;
+use crate::views::Views;
 
 /// How many first decisions are kept at hand, about 150 bytes each.
 const RECENT_DECISIONS: usize = 65_536;
@@ -62,10 +63,11 @@ impl Edge {
         config: EdgeConfig,
         log: Arc<dyn Log>,
         codec: Codec,
-        history: Arc<dyn HistoryReader>,
+        views: impl Into<Views>,
         auth: Auth,
         health: Health,
     ) -> Self {
+        let Views { history, search } = views.into();
         let partitions = log.partitions();
         let count = partitions as usize;
         let metrics = Arc::new(Metrics::new());
@@ -74,6 +76,8 @@ impl Edge {
             config.view_timeout,
             Arc::clone(&metrics),
         ));
+        let per_minute = config.limits.searches_per_minute;
+        let searches = Searches::new(search, per_minute, config.view_timeout);
         let shared = Arc::new(Shared {
             freshness: Freshness::new(Arc::clone(&view), config.freshness_timeout),
             config,
@@ -92,6 +96,7 @@ impl Edge {
             view,
             limits: Limits::default(),
             sizes: Sizes::new(KNOWN_SIZES),
+            searches,
             callers: Callers::default(),
             remembered: Mutex::default(),
             connections: AtomicUsize::new(0),

@@ -17,10 +17,12 @@
 //!   `membership`, `load`: who belongs where; `courtesies`, `sizes`: who gets
 //!   what has no seq.
 //! * `questions`, `outcome`: answered from the history `view`, once it is
-//!   `freshness` enough; `rendering`: the frames that say it.
+//!   `freshness` enough; `rendering`: the frames that say it. `search`: answered
+//!   from the search view.
 
 mod answer;
 mod args;
+mod breaker;
 mod caller;
 mod clock;
 mod close;
@@ -50,11 +52,13 @@ mod reader;
 mod recent;
 mod rendering;
 mod request;
+mod search;
 mod session;
 mod shared;
 mod sizes;
 mod socket;
 mod view;
+mod views;
 
 pub use answer::{Answer, Delivered, Pending, Refusal};
 pub use args::EdgeArgs;
@@ -64,3 +68,5 @@ pub use connect::connect;
 pub use edge::Edge;
 pub use limits::Allowance;
 pub use questions::{Changes, ListPage, MemberPage, Page};
+pub use search::{SearchHit, SearchPage, Suggestion};
+pub use views::Views;

@@ -76,7 +76,7 @@ async fn fresh(shared: &Shared, id: ConversationId) -> Result<(), Unavailable> {
 }
 
 /// As [`fresh`], of all conversations.
-async fn fresh_everywhere(shared: &Shared) -> Result<(), Unavailable> {
+pub(crate) async fn fresh_everywhere(shared: &Shared) -> Result<(), Unavailable> {
     let positions: Vec<_> = (0..shared.partitions)
         .map(|partition| (partition, shared.progress.position(partition)))
         .collect();

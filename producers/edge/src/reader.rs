@@ -26,6 +26,7 @@ use crate::socket::Socket;
 const BATCH: usize = 1_024;
 /// How long to wait for one, before looking whether to stop.
 const POLL: Duration = Duration::from_millis(250);
+const MESSAGE_DELETED: &str = "tidings.message.deleted";
 const CONVERSATION_UPDATED: &str = "tidings.conversation.updated";
 
 pub(crate) struct Reader {
@@ -182,7 +183,9 @@ impl Reader {
         let concerns_us = self.shared.hub.concerns(id)
             || self.shared.inflight.concerns(id)
             // It may bring somebody in who is here.
-            || is_conversation_updated(&stored.record);
+            || is_conversation_updated(&stored.record)
+            // Searches must not find it any more.
+            || is_deletion(&stored.record);
         if !concerns_us {
             return;
         }
@@ -212,6 +215,7 @@ impl Reader {
         let shared = &self.shared;
         let key = decision.key();
         shared.recent.insert(key, decision);
+        shared.searches.note(decision);
         let entry = shared.inflight.settle(key);
         match &decision.outcome {
             Outcome::Accepted { seq, event } => {
@@ -332,6 +336,10 @@ pub(crate) fn conversation_of(record: &Record) -> Option<ConversationId> {
 /// conversation.
 pub(crate) fn is_conversation_updated(record: &Record) -> bool {
     record.headers.text(names::CE_TYPE) == Some(CONVERSATION_UPDATED)
+}
+
+fn is_deletion(record: &Record) -> bool {
+    record.headers.text(names::CE_TYPE) == Some(MESSAGE_DELETED)
 }
 
 struct EventFrames<'a> {

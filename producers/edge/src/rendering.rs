@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tidings_domain::Code;
 use tidings_wire::frames::{
     ChangeItem, ListItem, MemberItem, OutcomeItem, PageMessage, Question, ServerFrame,
 };
@@ -12,6 +11,7 @@ use crate::clock;
 use crate::outcome;
 use crate::peer::Peer;
 use crate::questions;
+use crate::search;
 use crate::shared::Shared;
 use crate::socket::Socket;
 
@@ -113,6 +113,9 @@ async fn frame(
             };
             frame.to_json()
         }
-        Question::Search => return Err(Code::Unsupported.into()),
+        Question::Search(wanted) => {
+            let page = search::find(shared, peer, &wanted).await?;
+            search::frame(id, &page)
+        }
     })
 }

@@ -240,6 +240,7 @@ fn frame(shared: &Arc<Shared>, socket: &Arc<Socket>, text: &str) -> Result<(), E
                 code: UNKNOWN_TYPE,
                 message,
                 retry: false,
+                retry_after_ms: None,
             };
             socket.send(answer.to_json());
         }

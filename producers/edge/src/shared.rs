@@ -23,6 +23,7 @@ use crate::membership::Ring;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::recent::Recent;
+use crate::search::Searches;
 use crate::sizes::Sizes;
 use crate::view::View;
 
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) freshness: Freshness,
     pub(crate) limits: Limits,
     pub(crate) sizes: Sizes,
+    pub(crate) searches: Searches,
     pub(crate) callers: Callers,
     /// By partition, from where on the sequencer remembers every decision, and
     /// when that was asked.

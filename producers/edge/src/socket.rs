@@ -75,7 +75,14 @@ impl Socket {
 
     /// Refuses a question.
     pub(crate) fn refuse(&self, id: &str, refusal: &Refusal) {
-        self.error(Some(id), refusal.code, &refusal.message);
+        let frame = ServerFrame::Error {
+            id: Some(id),
+            code: refusal.code.as_str(),
+            message: &refusal.message,
+            retry: refusal.code.retry(),
+            retry_after_ms: refusal.retry_after_ms,
+        };
+        self.send(frame.to_json());
     }
 }
 

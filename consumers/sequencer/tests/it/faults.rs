@@ -124,17 +124,6 @@ fn a_newer_claim_stops_the_owner_at_once() {
 }
 
 #[test]
-fn one_for_whom_no_partition_is_left_is_ready() {
-    let scene = Scene::new(1);
-    let mut standby = scene.instance();
-    standby.settle();
-    assert!(!standby.ready.is_ready(), "it was told nothing yet");
-    standby.side.tell(SequencerEvent::Assigned(Vec::new()));
-    standby.settle();
-    assert!(standby.ready.is_ready());
-}
-
-#[test]
 fn a_claim_that_comes_second_is_made_again() {
     let scene = Scene::new(1);
     let mut owner = scene.instance();

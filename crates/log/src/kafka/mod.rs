@@ -104,22 +104,6 @@ impl KafkaLog {
         })
     }
 
-    /// As [`connect`](Self::connect), on a thread that nobody waits for once
-    /// this is dropped: a process that is told to stop need not see the 20
-    /// seconds out.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect).
-    pub async fn connect_apart(config: KafkaConfig) -> Result<Self, LogError> {
-        let (done, connected) = tokio::sync::oneshot::channel();
-        std::thread::spawn(move || {
-            // Nobody listens any more when the process is stopping.
-            drop(done.send(Self::connect(config)));
-        });
-        let panicked = |_| Err(LogError::Fatal("connecting has panicked".to_owned()));
-        connected.await.unwrap_or_else(panicked)
-    }
-
     /// Asks the cluster, again while a partition has no leader for the moment,
     /// as when its topic is new or its broker has just gone.
     fn ask<T>(

@@ -63,7 +63,9 @@ impl KafkaSequencer {
                 GroupEvent::Assigned(partitions) => {
                     self.membership.accept()?;
                     self.assigned = partitions.iter().copied().collect();
-                    into.push(SequencerEvent::Assigned(partitions));
+                    if !partitions.is_empty() {
+                        into.push(SequencerEvent::Assigned(partitions));
+                    }
                 }
                 GroupEvent::Revoked { partitions, lost } => {
                     self.fetcher.remove(commands_of(&partitions))?;

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, OwnedResourceSpecifier,
@@ -7,7 +7,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
 use super::{Action, Actual, ActualConfig, ActualTopic, Declared, Plan, TopicsError};
 
@@ -101,37 +101,12 @@ impl Cluster {
     }
 
     /// Carries out a plan made from `actual`, and looks whether it was done.
-    /// While the cluster is not ready for it, as in the first seconds after its
-    /// start, plans again and tries again, for 20 seconds.
     ///
     /// # Errors
     /// [`TopicsError::Refused`] where the plan holds refusals, before anything
     /// is changed; [`TopicsError::Cluster`], when part of it may be done. Plan
     /// again then.
     pub async fn apply(
-        &self,
-        declared: &Declared,
-        actual: &Actual,
-        plan: &Plan,
-    ) -> Result<(), TopicsError> {
-        let deadline = Instant::now() + TIMEOUT;
-        let mut wait = Duration::from_millis(100);
-        let mut attempt = self.attempt(declared, actual, plan).await;
-        while matches!(attempt, Err(TopicsError::Unsettled(_))) && Instant::now() < deadline {
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(Duration::from_secs(2));
-            attempt = self.attempt_anew(declared).await;
-        }
-        attempt
-    }
-
-    async fn attempt_anew(&self, declared: &Declared) -> Result<(), TopicsError> {
-        let actual = self.describe(declared).await?;
-        let plan = super::plan(declared, &actual);
-        self.attempt(declared, &actual, &plan).await
-    }
-
-    async fn attempt(
         &self,
         declared: &Declared,
         actual: &Actual,
@@ -173,8 +148,9 @@ impl Cluster {
             .await
             .map_err(cluster_error)?;
         for result in results {
-            result
-                .map_err(|(topic, code)| error(code, format!("cannot create {topic}: {code}")))?;
+            result.map_err(|(topic, code)| {
+                TopicsError::Cluster(format!("cannot create {topic}: {code}"))
+            })?;
         }
         Ok(())
     }
@@ -236,45 +212,5 @@ fn options() -> AdminOptions {
 }
 
 fn cluster_error(err: KafkaError) -> TopicsError {
-    let message = err.to_string();
-    match err.rdkafka_error_code() {
-        Some(code) => error(code, message),
-        None => TopicsError::Cluster(message),
-    }
-}
-
-fn error(code: RDKafkaErrorCode, message: String) -> TopicsError {
-    match code {
-        // Its controller is being elected, or we asked the one before; a topic
-        // is not known yet everywhere.
-        RDKafkaErrorCode::NotController
-        | RDKafkaErrorCode::LeaderNotAvailable
-        | RDKafkaErrorCode::BrokerNotAvailable
-        | RDKafkaErrorCode::UnknownTopicOrPartition
-        // It was made meanwhile, perhaps by the attempt before.
-        | RDKafkaErrorCode::TopicAlreadyExists => TopicsError::Unsettled(message),
-        _ => TopicsError::Cluster(message),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_passes_is_tried_again() {
-        let of = |code| cluster_error(KafkaError::AdminOp(code));
-        for code in [
-            RDKafkaErrorCode::NotController,
-            RDKafkaErrorCode::TopicAlreadyExists,
-        ] {
-            assert!(matches!(of(code), TopicsError::Unsettled(_)), "{code:?}");
-        }
-        for code in [
-            RDKafkaErrorCode::TopicAuthorizationFailed,
-            RDKafkaErrorCode::InvalidReplicationFactor,
-        ] {
-            assert!(matches!(of(code), TopicsError::Cluster(_)), "{code:?}");
-        }
-    }
+    TopicsError::Cluster(err.to_string())
 }

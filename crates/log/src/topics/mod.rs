@@ -27,9 +27,6 @@ pub enum TopicsError {
     /// The cluster did not answer as it should.
     #[error("Kafka: {0}")]
     Cluster(String),
-    /// The cluster is not ready for it at the moment, as just after its start.
-    #[error("Kafka: {0}")]
-    Unsettled(String),
     /// The plan holds refusals; nothing was done.
     #[error(
         "nothing was changed, because {0} of the changes asked for would lose or reorder events"

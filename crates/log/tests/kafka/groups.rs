@@ -120,41 +120,6 @@ fn partitions_are_handed_over_between_sequencers() {
     }
 }
 
-/// Where there are more sequencers than partitions, the one with none is told so.
-#[test]
-fn a_sequencer_for_whom_nothing_is_left_is_told_so() {
-    let log = Place::fresh(1).open();
-    let mut sequencers = [
-        log.sequencer().expect("joins"),
-        log.sequencer().expect("joins"),
-    ];
-    let mut given: [Option<Vec<i32>>; 2] = [None, None];
-    while !matches!(&given, [Some(some), Some(others)] if some.len() + others.len() == 1) {
-        let mut to_stop = Vec::new();
-        let [first, second] = &mut sequencers;
-        poll_until(
-            &mut [&mut **first, &mut **second],
-            "both to be told",
-            |which, event| {
-                match event {
-                    SequencerEvent::Revoked(partitions) => {
-                        given[which] = None;
-                        to_stop.push((which, partitions));
-                    }
-                    SequencerEvent::Assigned(partitions) => given[which] = Some(partitions),
-                    other => panic!("{which}: {other:?}"),
-                }
-                true
-            },
-        );
-        for (which, partitions) in to_stop {
-            for partition in partitions {
-                sequencers[which].stop(partition).expect("stops");
-            }
-        }
-    }
-}
-
 /// One that does not poll for too long finds its partitions lost, and joins
 /// again.
 #[test]

@@ -8,6 +8,7 @@ mod answers;
 mod cache;
 mod decisions;
 mod pages;
+pub mod search;
 mod writing;
 
 use std::collections::BTreeMap;

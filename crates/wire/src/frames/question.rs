@@ -3,6 +3,7 @@
 use tidings_domain::{Code, ConversationId, InputError, MessageId, TempId};
 
 use super::fields::{self, Fields};
+use super::search::{self, Search};
 
 /// The most events a `sync` may ask for.
 pub const MAX_SYNC: usize = 1_000;
@@ -65,8 +66,8 @@ pub enum Question {
     },
     /// What became of commands: at most [`MAX_OUTCOMES`].
     Outcome(Vec<(ConversationId, TempId)>),
-    /// A search. Its fields are not read: it is not served yet.
-    Search,
+    /// A search.
+    Search(Search),
 }
 
 /// Reads the fields of the question `kind`; none: there is no such question.
@@ -77,7 +78,7 @@ pub(super) fn parse(kind: &str, fields: &Fields<'_>) -> Option<Result<Question, 
         "list" => list(fields),
         "members" => members(fields),
         "outcome" => commands(fields).map(Question::Outcome),
-        "search" => Ok(Question::Search),
+        "search" => search::parse(fields).map(Question::Search),
         _ => return None,
     })
 }

@@ -6,6 +6,7 @@ use tidings_domain::{
 
 use super::event::EventJson;
 use super::page::{ListItem, MemberItem, PageMessage};
+use super::search::Results;
 use super::{maybe_text, maybe_time, text, time, to_json};
 
 /// The code of the `error` that answers a type the protocol does not have.
@@ -176,6 +177,8 @@ pub enum ServerFrame<'a> {
         /// Where the next page goes on.
         next_cursor: Option<String>,
     },
+    /// Answers `search`.
+    Results(Results<'a>),
     /// Answers `outcome`.
     Outcomes {
         /// The question's id.
@@ -194,6 +197,9 @@ pub enum ServerFrame<'a> {
         message: &'a str,
         /// Whether the same question may be answered later.
         retry: bool,
+        /// When, in milliseconds from now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
     },
     /// Answers `ping`.
     Pong,
@@ -232,6 +238,7 @@ impl<'a> ServerFrame<'a> {
             code: code.as_str(),
             message,
             retry: code.retry(),
+            retry_after_ms: None,
         }
     }
 

@@ -14,5 +14,6 @@ mod limits;
 mod outages;
 mod questions;
 mod scenario;
+mod search;
 mod support;
 mod tenants;

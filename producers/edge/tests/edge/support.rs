@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_domain::{Tenant, Timestamp, UserId};
-use tidings_edge::{Edge, EdgeConfig};
+use tidings_edge::{Edge, EdgeConfig, Views};
 use tidings_log::Log;
 use tidings_log::embedded::EmbeddedLog;
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerHandle, SequencerOptions};
@@ -14,6 +14,7 @@ use tidings_service::{http, telemetry};
 use tidings_sqlite::Database;
 use tidings_testkit::{SocketClient, eventually_async};
 use tidings_views::history::{HistoryReader, HistoryWriter, MongoHistory, SqliteHistory};
+use tidings_views::search::{OpenSearch, SqliteSearch};
 use tidings_wire::Codec;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,10 @@ pub(crate) struct Setup {
     pub(crate) history: bool,
     /// How far the sequencer's time of day is behind everybody else's.
     pub(crate) sequencer_behind: Duration,
+    /// Whether there is a search view.
+    pub(crate) search: bool,
+    /// The edge asks an OpenSearch that is not there.
+    pub(crate) search_is_down: bool,
     /// The edge asks a MongoDB that is not there.
     pub(crate) view_is_down: bool,
     pub(crate) config: EdgeConfig,
@@ -51,6 +56,8 @@ impl Default for Setup {
             sequencer: true,
             history: true,
             sequencer_behind: Duration::ZERO,
+            search: false,
+            search_is_down: false,
             view_is_down: false,
             config: config(),
         }
@@ -79,7 +86,7 @@ impl System {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path()).unwrap();
         let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(database.clone(), PARTITIONS).unwrap());
-        let store = SqliteHistory::new(database);
+        let store = SqliteHistory::new(database.clone());
         store.prepare().await.unwrap();
         let view: Arc<dyn HistoryReader> = if setup.view_is_down {
             let nowhere = "mongodb://127.0.0.1:1/none?serverSelectionTimeoutMS=200";
@@ -88,7 +95,19 @@ impl System {
             Arc::new(store.clone())
         };
         let stop = CancellationToken::new();
-        let (edge, url) = serve_edge(setup.config, &log, view, &stop).await;
+        let mut views = Views::new(view);
+        if setup.search {
+            let search = Arc::new(SqliteSearch::new(database));
+            let projection =
+                tidings_search::projection(Arc::clone(&log), Codec::locked(), search.clone());
+            let stop = stop.clone();
+            tokio::spawn(async move { projection.run(stop).await.unwrap() });
+            views = views.search(search);
+        } else if setup.search_is_down {
+            let nowhere = OpenSearch::new("http://127.0.0.1:1", "").unwrap();
+            views = views.search(Arc::new(nowhere));
+        }
+        let (edge, url) = serve_edge(setup.config, &log, views, &stop).await;
         let mut system = Self {
             edge,
             url,
@@ -172,12 +191,12 @@ impl Drop for System {
 async fn serve_edge(
     config: EdgeConfig,
     log: &Arc<dyn Log>,
-    view: Arc<dyn HistoryReader>,
+    views: impl Into<Views>,
     stop: &CancellationToken,
 ) -> (Arc<Edge>, String) {
     let health = health();
     let log = Arc::clone(log);
-    let edge = Edge::start(config, log, Codec::locked(), view, auth(), health.clone());
+    let edge = Edge::start(config, log, Codec::locked(), views, auth(), health.clone());
     let edge = Arc::new(edge);
     let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());

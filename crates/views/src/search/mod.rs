@@ -1,0 +1,24 @@
+//! The search view: messages, conversations and users, found by words.
+//!
+//! [`SearchWriter`] is the projection's side, [`SearchReader`] that of those
+//! who search. [`SqliteSearch`] and [`OpenSearch`] are both; they keep the
+//! same documents and must pass the same conformance suite.
+
+mod documents;
+mod opensearch;
+mod query;
+mod snippet;
+mod sqlite;
+mod store;
+mod words;
+
+pub use documents::{
+    ConversationDocument, Documents, Fold, MemberDocument, MessageDocument, Wanted,
+};
+pub use opensearch::OpenSearch;
+pub use query::{Query, QueryError};
+pub use snippet::snippet;
+pub use sqlite::SqliteSearch;
+pub use store::{
+    Asker, ConversationHit, Filters, Found, MessageHit, Page, SearchReader, SearchWriter,
+};

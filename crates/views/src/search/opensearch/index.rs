@@ -1,0 +1,191 @@
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::client::{Body, Client};
+use crate::StoreError;
+
+/// The version of all mappings. Another one gets indexes of its own, which are
+/// filled from the log before the aliases are moved to them.
+const VERSION: &str = "v1";
+
+/// What there is an index for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Messages,
+    Conversations,
+    Members,
+    Users,
+    Positions,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 5] = [
+        Self::Messages,
+        Self::Conversations,
+        Self::Members,
+        Self::Users,
+        Self::Positions,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::Conversations => "conversations",
+            Self::Members => "members",
+            Self::Users => "users",
+            Self::Positions => "positions",
+        }
+    }
+
+    fn properties(self) -> Value {
+        let id = json!({"type": "keyword"});
+        // Only kept, to be shown.
+        let shown = json!({"type": "keyword", "index": false, "doc_values": false});
+        // Without lengths, as nothing is ranked by them.
+        let words = json!({"type": "text", "analyzer": "words", "norms": false});
+        match self {
+            Self::Messages => json!({
+                "message_id": id, "conversation_id": id, "tenant": id, "by": id,
+                "no": {"type": "long", "index": false, "doc_values": false},
+                "at": {"type": "date", "format": "epoch_millis"},
+                "text": shown, "words": words,
+                "has_attachment": {"type": "boolean"}, "hidden_for": id,
+            }),
+            Self::Conversations => json!({
+                "conversation_id": id, "tenant": id, "kind": shown, "title": shown,
+                "words": words,
+                "created_at": {"type": "date", "format": "epoch_millis"},
+            }),
+            Self::Members => json!({
+                "conversation_id": id, "tenant": id, "user_id": id, "folded": id,
+                "is_present": {"type": "boolean"},
+            }),
+            Self::Users => json!({"tenant": id, "user_id": id, "folded": id}),
+            Self::Positions => json!({
+                "partition": {"type": "integer"}, "offset": {"type": "long"},
+                "epoch": {"type": "long"}, "owner": id,
+            }),
+        }
+    }
+
+    /// The index's definition. Words are split before they come here (see
+    /// `words`), so there are only the spaces between them to find; a word may
+    /// be as long as a message. Texts are not kept twice.
+    fn definition(self, alias: &str) -> Value {
+        json!({
+            "settings": {
+                "index": {
+                    "number_of_shards": 1,
+                    "auto_expand_replicas": "0-1",
+                    // Also when nobody has searched for a while.
+                    "refresh_interval": "1s",
+                },
+                "analysis": {
+                    "tokenizer": {"words": {"type": "whitespace", "max_token_length": 32_000}},
+                    "analyzer": {"words": {"type": "custom", "tokenizer": "words"}},
+                },
+            },
+            "mappings": {
+                "dynamic": "strict",
+                "_source": {"excludes": ["words"]},
+                "properties": self.properties(),
+            },
+            "aliases": {alias: {}},
+        })
+    }
+}
+
+/// How the indexes are called.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    prefix: String,
+}
+
+impl Names {
+    pub(super) fn new(prefix: &str) -> Result<Self, StoreError> {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        if !prefix.chars().all(fits) {
+            let message = format!(
+                "the prefix {prefix:?} cannot be part of an index's name: only a-z, 0-9, '.', \
+                 '_' and '-' can"
+            );
+            return Err(StoreError::Fatal(message));
+        }
+        Ok(Self {
+            prefix: prefix.to_owned(),
+        })
+    }
+
+    /// What an index is read and written by.
+    pub(super) fn alias(&self, kind: Kind) -> String {
+        format!("tidings-{}{}", self.prefix, kind.name())
+    }
+
+    fn index(&self, kind: Kind) -> String {
+        format!("{}-{VERSION}", self.alias(kind))
+    }
+}
+
+/// Makes the indexes that are not there.
+pub(super) async fn prepare(client: &Client, names: &Names) -> Result<(), StoreError> {
+    for kind in Kind::ALL {
+        let (alias, index) = (names.alias(kind), names.index(kind));
+        let known = client
+            .ask::<Value>(Method::GET, &format!("_alias/{alias}"), Body::None)
+            .await?;
+        match known {
+            Ok(_) => continue,
+            Err(failure) if failure.status == StatusCode::NOT_FOUND => {}
+            Err(failure) => return Err(failure.into()),
+        }
+        let definition = kind.definition(&alias);
+        let made = client
+            .ask::<Value>(Method::PUT, &index, Body::Json(&definition))
+            .await?;
+        match made {
+            Ok(_) => tracing::info!(index, "made an index"),
+            // Another process was quicker.
+            Err(failure) if failure.kind == "resource_already_exists_exception" => {}
+            Err(failure) if failure.status == StatusCode::BAD_REQUEST => {
+                let message = format!("cannot make {index}: {}", failure.kind);
+                return Err(StoreError::Fatal(message));
+            }
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Forgets the positions, as the data they vouch for is not there any more:
+/// the view is then built again from the beginning.
+pub(super) async fn forget_positions(client: &Client, names: &Names) -> Result<(), StoreError> {
+    let index = names.index(Kind::Positions);
+    let gone = client
+        .ask::<Value>(Method::DELETE, &index, Body::None)
+        .await?;
+    match gone {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.status == StatusCode::NOT_FOUND => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+pub(super) async fn refresh_all(client: &Client, names: &Names) -> Result<(), StoreError> {
+    for kind in Kind::ALL {
+        let path = format!("{}/_refresh", names.alias(kind));
+        client
+            .demand::<Value>(Method::POST, &path, Body::None)
+            .await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) async fn lose_messages(client: &Client, names: &Names) -> Result<(), StoreError> {
+    let index = names.index(Kind::Messages);
+    client
+        .demand::<Value>(Method::DELETE, &index, Body::None)
+        .await
+        .map(drop)
+}

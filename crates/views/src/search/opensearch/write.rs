@@ -1,0 +1,186 @@
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::client::{Body, Client, Failure};
+use super::document::{
+    ConversationSource, MemberSource, MessageSource, PositionSource, UserSource,
+};
+use super::index::{Kind, Names, forget_positions};
+use crate::search::Documents;
+use crate::{Position, StoreError};
+
+/// Documents in one request.
+const BULK: usize = 100;
+
+/// Writes documents, then positions.
+pub(super) async fn write(
+    client: &Client,
+    names: &Names,
+    documents: &Documents,
+    positions: &[Position],
+) -> Result<(), StoreError> {
+    let mut bulk = Bulk::new(client, names);
+    for message in documents.messages.values() {
+        let source = MessageSource::of(message);
+        let id = message.message_id.to_string();
+        bulk.put(Kind::Messages, &id, message.version, &source)
+            .await?;
+    }
+    for conversation in documents.conversations.values() {
+        let source = ConversationSource::of(conversation);
+        let id = conversation.conversation_id.to_string();
+        bulk.put(Kind::Conversations, &id, conversation.version, &source)
+            .await?;
+    }
+    for member in documents.members.values() {
+        let id = format!("{}/{}", member.conversation_id, member.user_id);
+        let source = MemberSource::of(member);
+        bulk.put(Kind::Members, &id, member.version, &source)
+            .await?;
+    }
+    for (tenant, user) in &documents.users {
+        // It never changes.
+        let id = format!("{tenant}/{user}");
+        let source = UserSource::of(tenant, user);
+        bulk.put(Kind::Users, &id, 1, &source).await?;
+    }
+    bulk.flush().await?;
+    for position in positions {
+        let id = position.partition.to_string();
+        let source = PositionSource::of(position);
+        bulk.put(Kind::Positions, &id, position.offset + 1, &source)
+            .await?;
+    }
+    bulk.flush().await
+}
+
+/// A request that fills up.
+struct Bulk<'a> {
+    client: &'a Client,
+    names: &'a Names,
+    lines: String,
+    documents: usize,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    errors: bool,
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    index: ItemResult,
+}
+
+#[derive(Deserialize)]
+struct ItemResult {
+    status: u16,
+    error: Option<ItemError>,
+}
+
+#[derive(Deserialize)]
+struct ItemError {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl<'a> Bulk<'a> {
+    fn new(client: &'a Client, names: &'a Names) -> Self {
+        Self {
+            client,
+            names,
+            lines: String::new(),
+            documents: 0,
+        }
+    }
+
+    /// Adds a document, and sends the request when it is full.
+    async fn put(
+        &mut self,
+        kind: Kind,
+        id: &str,
+        version: i64,
+        source: &impl Serialize,
+    ) -> Result<(), StoreError> {
+        let action = json!({"index": {
+            "_index": self.names.alias(kind),
+            "_id": id,
+            "version": version,
+            "version_type": "external",
+        }});
+        let source = serde_json::to_string(source)
+            .map_err(|error| StoreError::Data(format!("a document cannot be encoded: {error}")))?;
+        self.lines.push_str(&action.to_string());
+        self.lines.push('\n');
+        self.lines.push_str(&source);
+        self.lines.push('\n');
+        self.documents += 1;
+        if self.documents == BULK {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        if self.documents == 0 {
+            return Ok(());
+        }
+        self.documents = 0;
+        let lines = std::mem::take(&mut self.lines);
+        // An index that was lost must not come back by itself, with a mapping
+        // that nobody has chosen.
+        let answer: Answer = self
+            .client
+            .demand(Method::POST, "_bulk?require_alias=true", Body::Lines(lines))
+            .await?;
+        if !answer.errors {
+            return Ok(());
+        }
+        let results = answer.items.into_iter().map(|item| item.index);
+        let mut failures: Vec<Failure> = results.filter_map(failure).collect();
+        if failures
+            .iter()
+            .any(|failure| failure.status == StatusCode::NOT_FOUND)
+        {
+            tracing::warn!("an index of the search view is gone; building the view again");
+            forget_positions(self.client, self.names).await?;
+        }
+        // What passes comes first: a document that is refused will be so when
+        // the others are written.
+        failures.sort_by_key(|failure| failure.status == StatusCode::BAD_REQUEST);
+        failures
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |failure| Err(failure.into()))
+    }
+}
+
+/// What became of a document, where it is not in the index now.
+fn failure(result: ItemResult) -> Option<Failure> {
+    let status = StatusCode::from_u16(result.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // A version that is not lower is there already.
+    if status.is_success() || status == StatusCode::CONFLICT {
+        return None;
+    }
+    let kind = result
+        .error
+        .map_or_else(|| "no reason given".to_owned(), |error| error.kind);
+    Some(Failure { status, kind })
+}
+
+/// Writes a document with a field that the mapping does not have, between two
+/// good ones.
+#[cfg(test)]
+pub(super) async fn put_a_stranger(client: &Client, names: &Names) -> Result<(), StoreError> {
+    let mut bulk = Bulk::new(client, names);
+    for (id, source) in [
+        ("1", json!({"tenant": "t"})),
+        ("2", json!({"stranger": true})),
+        ("3", json!({"tenant": "t"})),
+    ] {
+        bulk.put(Kind::Users, id, 1, &source).await?;
+    }
+    bulk.flush().await
+}

@@ -1,0 +1,85 @@
+use rusqlite::{Connection, OptionalExtension};
+
+/// The tables, beside those of the log. Words are split before they come here
+/// (see `words`), so the tokenizer has only the spaces between them to find:
+/// to `ascii` whatever is not ASCII is part of a word, and `_` is made so.
+///
+/// The word tables hold no text of their own (`content=''`): a row's words are
+/// taken out by giving them again, as the text stands in the table beside.
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS search_messages (
+    number INTEGER PRIMARY KEY,
+    message_id BLOB NOT NULL UNIQUE,
+    conversation_id BLOB NOT NULL,
+    tenant TEXT NOT NULL,
+    no INTEGER NOT NULL,
+    sender TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    text TEXT,
+    has_attachment INTEGER NOT NULL,
+    version INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS search_hidden (
+    message_id BLOB NOT NULL,
+    user_id TEXT NOT NULL,
+    PRIMARY KEY (message_id, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE VIRTUAL TABLE IF NOT EXISTS search_words
+    USING fts5(words, content='', tokenize=\"ascii tokenchars '_'\");
+
+CREATE TABLE IF NOT EXISTS search_conversations (
+    number INTEGER PRIMARY KEY,
+    conversation_id BLOB NOT NULL UNIQUE,
+    tenant TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    title TEXT,
+    created_at INTEGER NOT NULL,
+    version INTEGER NOT NULL
+) STRICT;
+CREATE VIRTUAL TABLE IF NOT EXISTS search_titles
+    USING fts5(words, content='', tokenize=\"ascii tokenchars '_'\");
+
+-- 'folded' is the id without upper and lower case.
+CREATE TABLE IF NOT EXISTS search_members (
+    conversation_id BLOB NOT NULL,
+    folded TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    is_present INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, folded, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS search_users (
+    tenant TEXT NOT NULL,
+    folded TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    PRIMARY KEY (tenant, folded, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS search_positions (
+    partition INTEGER NOT NULL PRIMARY KEY,
+    offset INTEGER NOT NULL,
+    epoch INTEGER,
+    owner BLOB
+) STRICT;
+";
+
+/// Makes the tables, where they are not there.
+pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(TABLES)?;
+    // Words that are taken out are overwritten at once and not only when
+    // segments are merged: a purge means it.
+    for table in ["search_words", "search_titles"] {
+        let is_set = connection
+            .query_row(
+                &format!("SELECT v FROM {table}_config WHERE k = 'secure-delete'"),
+                [],
+                |row| row.get::<_, i64>(0),
+            )
+            .optional()?;
+        if is_set != Some(1) {
+            let set = format!("INSERT INTO {table}({table}, rank) VALUES ('secure-delete', 1)");
+            connection.execute(&set, [])?;
+        }
+    }
+    Ok(())
+}
