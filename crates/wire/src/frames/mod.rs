@@ -21,9 +21,7 @@ pub use client::{ClientFrame, FrameError, Request};
 pub use event::EventJson;
 pub use page::{ListItem, MemberItem, PageMessage};
 pub use question::{MAX_HISTORY, MAX_LIST, MAX_MEMBERS, MAX_OUTCOMES, MAX_SYNC, Question};
-pub use search::{
-    HitItem, MAX_HITS, Results, Search, SearchIn, search_from, search_in, search_to,
-};
+pub use search::{HitItem, MAX_HITS, Results, Search, SearchIn, search_from, search_in, search_to};
 pub use server::{ChangeItem, OutcomeItem, OutcomeState, OwnChange, ServerFrame, UNKNOWN_TYPE};
 
 use std::fmt::Display;

@@ -72,11 +72,7 @@ async fn messages_are_found_by_their_words_and_marked() {
     let first = &results["hits"][2];
     assert_eq!(
         pick(first, &["conversation_id", "by", "snippet"]),
-        json!([
-            id,
-            "alice",
-            "a &lt;b&gt;<em>Kernel</em>&lt;/b&gt; panic"
-        ])
+        json!([id, "alice", "a &lt;b&gt;<em>Kernel</em>&lt;/b&gt; panic"])
     );
     assert!(first["message_id"].is_string() && first["at"].is_string());
 
@@ -245,9 +241,15 @@ async fn what_cannot_be_asked_is_invalid() {
     question["cursor"] = json!("c1.00000000000000000000000000000007");
     assert_eq!(alice.ask(&question).await.unwrap()["code"], "invalid");
     // And nothing else is.
-    for query in ["(", "\"", "a AND", "a\\", "~a", "a^", "NEAR(a", "a:b", "{a", "a''", "-a"] {
+    for query in [
+        "(", "\"", "a AND", "a\\", "~a", "a^", "NEAR(a", "a:b", "{a", "a''", "-a",
+    ] {
         let results = alice.ask(&search("messages", query)).await.unwrap();
-        let expected = if query.contains('a') { "results" } else { "error" };
+        let expected = if query.contains('a') {
+            "results"
+        } else {
+            "error"
+        };
         assert_eq!(results["type"], expected, "{query}: {results}");
     }
 }
