@@ -82,7 +82,8 @@ async fn messages_are_found_by_their_words_and_marked() {
         ("\"panic kernel\"", 1),
         ("pan*", 2),
         ("pan", 0),
-        ("kernel) OR (fine:*", 1),
+        ("kernel) OR (fine:*", 0),
+        ("(kernel) is: fine:*", 1),
         ("KERNEL fine", 1),
     ];
     for (query, total) in table {
