@@ -115,7 +115,9 @@ impl World {
     async fn caught_up(&self, store: &dyn SearchWriter) {
         eventually_async(DEADLINE, async || {
             let positions = store.positions().await.unwrap_or_default();
-            positions.iter().any(|position| position.offset == self.end())
+            positions
+                .iter()
+                .any(|position| position.offset == self.end())
         })
         .await;
     }
@@ -207,7 +209,9 @@ async fn the_view_is_what_the_fold_makes_of_the_log() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn opensearch_is_filled_and_filled_again_when_it_lost_its_indexes() {
-    let url = tokio::task::spawn_blocking(search_url).await.expect("a server");
+    let url = tokio::task::spawn_blocking(search_url)
+        .await
+        .expect("a server");
     let mut world = World::new();
     let mut chat = Chat::new(2);
     world.decide_all(&mut chat, 150);
@@ -264,11 +268,7 @@ impl SearchWriter for Faulty {
         self.store.load(wanted).await
     }
 
-    async fn write(
-        &self,
-        documents: &Documents,
-        positions: &[Position],
-    ) -> Result<(), StoreError> {
+    async fn write(&self, documents: &Documents, positions: &[Position]) -> Result<(), StoreError> {
         let refused = documents
             .messages
             .values()
