@@ -16,6 +16,8 @@ mod server;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod written;
 
 pub use client::{ClientFrame, FrameError, Request};
 pub use event::EventJson;

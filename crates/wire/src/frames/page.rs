@@ -132,3 +132,123 @@ impl<'a> MemberItem<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::ServerFrame;
+    use serde_json::{Value, json};
+    use tidings_domain::{Content, DeleteScope, Mute, Role, Tenant};
+    use uuid::Uuid;
+
+    const C: ConversationId = ConversationId(Uuid::from_u128(1));
+
+    fn user(name: &str) -> UserId {
+        UserId::parse(name).unwrap()
+    }
+
+    fn row() -> MessageRow {
+        MessageRow {
+            message_id: MessageId(Uuid::from_u128(2)),
+            conversation_id: C,
+            tenant: Tenant::parse("t").unwrap(),
+            no: 119,
+            seq: 140,
+            rev: 150,
+            by: user("alice"),
+            at: Timestamp(0),
+            content: Some(Content::text("hi")),
+            reply_to: None,
+            thread: None,
+            forwarded_from: None,
+            edited_at: Some(Timestamp(1_000)),
+            deleted: None,
+            reactions: vec![Reaction {
+                emoji: "👍".into(),
+                by: vec![user("bob")],
+            }],
+            replies: 3,
+        }
+    }
+
+    fn written(frame: &ServerFrame<'_>) -> Value {
+        serde_json::from_str(&frame.to_json()).unwrap()
+    }
+
+    #[test]
+    fn a_page_shows_messages_as_they_are_now() {
+        let (shown, deleted) = (
+            row(),
+            MessageRow {
+                deleted: Some(DeleteScope::Everyone),
+                edited_at: None,
+                reactions: Vec::new(),
+                ..row()
+            },
+        );
+        let frame = ServerFrame::Page {
+            id: "q2",
+            conversation_id: C,
+            messages: [&shown, &deleted].map(PageMessage::of).into(),
+            next_before: Some(119),
+        };
+        let message = json!({
+            "message_id": "00000000-0000-0000-0000-000000000002", "no": 119, "seq": 140,
+            "by": "alice", "at": "1970-01-01T00:00:00.000Z", "content": {"text": "hi"},
+            "reply_to": null, "thread": null, "replies": 3,
+            "edited_at": "1970-01-01T00:00:01.000Z", "deleted": false,
+            "reactions": [{"emoji": "👍", "by": ["bob"]}],
+        });
+        let mut tombstone = message.clone();
+        tombstone["content"] = Value::Null;
+        tombstone["edited_at"] = Value::Null;
+        tombstone["deleted"] = json!(true);
+        tombstone["reactions"] = json!([]);
+        let expected = json!({
+            "type": "page", "id": "q2", "messages": [message, tombstone], "next_before": 119,
+            "conversation_id": "00000000-0000-0000-0000-000000000001",
+        });
+        assert_eq!(written(&frame), expected);
+    }
+
+    #[test]
+    fn members_have_their_roles_and_mutes_end() {
+        let mut member = MemberRow::new(row().tenant, C, user("bob"));
+        member.role = Some(Role::Admin);
+        let until = Some(Timestamp(1_000));
+        member.muted = Some(Mute { until });
+        let frame = ServerFrame::Members {
+            id: "q6",
+            conversation_id: C,
+            members: vec![MemberItem::of(&member)],
+            next_cursor: None,
+        };
+        let expected = json!({
+            "type": "members", "id": "q6", "next_cursor": null,
+            "conversation_id": "00000000-0000-0000-0000-000000000001",
+            "members": [{"user_id": "bob", "role": "admin"}],
+        });
+        assert_eq!(written(&frame), expected);
+
+        let conversation = ConversationRow {
+            conversation_id: C,
+            tenant: row().tenant,
+            kind: tidings_domain::Kind::Group,
+            title: None,
+            closed: false,
+            created_at: Timestamp(0),
+            last_at: Timestamp(0),
+            last_seq: 12,
+            last_no: 9,
+            last_message_id: None,
+        };
+        for (now, muted) in [(999, true), (1_000, false)] {
+            let item = ListItem::of(&conversation, &member, None, Timestamp(now));
+            let item = serde_json::to_value(item).unwrap();
+            assert_eq!(
+                (&item["muted"], &item["unread"]),
+                (&json!(muted), &json!(9))
+            );
+        }
+    }
+}
