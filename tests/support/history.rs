@@ -70,7 +70,8 @@ impl History {
             }
             other => panic!("an outcome {other:?}: {value}"),
         }
-        if outcome != "accepted" {
+        // What is the sender's own has no seq.
+        if outcome != "accepted" || value["seq"].is_null() {
             return;
         }
         let events = self.conversations.entry(conversation_id).or_default();

@@ -20,6 +20,7 @@ mod partition;
 mod reader;
 mod rows;
 mod time;
+mod wanted;
 mod window;
 
 pub use code::{Code, InputError};
@@ -34,7 +35,7 @@ pub use conversation::{
 };
 pub use decision::{Change, Decision, Event, First, FirstOutcome, Member, Outcome, Own};
 pub use digest::Digest;
-pub use fold::{MAX_REACTIONS, Rows, Wanted, Withheld};
+pub use fold::{MAX_REACTIONS, Rows, Withheld};
 pub use ids::{CommandKey, ConversationId, MessageId, NAMESPACE, TempId, Tenant, UserId};
 pub use model::Model;
 pub use partition::{Partition, Snapshot};
@@ -44,4 +45,5 @@ pub use rows::{
     Reaction,
 };
 pub use time::Timestamp;
+pub use wanted::Wanted;
 pub use window::{DEDUPE_WINDOW_MS, Window};

@@ -4,6 +4,7 @@
 #[cfg(any(test, feature = "testing"))]
 mod dump;
 mod error;
+mod message_record;
 mod prepare;
 mod read;
 mod record;

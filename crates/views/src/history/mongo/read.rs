@@ -9,9 +9,11 @@ use tidings_domain::{
     MessageId, MessageRow, OutcomeRow, Tenant, Timestamp, UserId,
 };
 
+use super::message_record::{
+    EditRecord, EventRecord, HiddenRecord, MessageRecord, event_id, hidden_id,
+};
 use super::record::{
-    ConversationRecord, EditRecord, EventRecord, HiddenRecord, MemberRecord, MessageRecord,
-    OutcomeRecord, PositionRecord, event_id, event_outcome_id, hidden_id, outcome_id,
+    ConversationRecord, MemberRecord, OutcomeRecord, PositionRecord, event_outcome_id, outcome_id,
     own_outcome_id,
 };
 use super::{MongoHistory, OPERATION_TIMEOUT};

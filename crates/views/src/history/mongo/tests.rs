@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
+
+use mongodb::bson::{Document, doc};
 use tidings_domain::Rows;
 
-use super::MongoHistory;
+use super::{MongoHistory, prepare};
 use crate::conformance::{self, Decisions, Dump, project};
 use crate::history::{HistoryWriter, StoreError};
 
@@ -69,6 +72,54 @@ async fn prepare_keeps_what_is_there() {
     let before = history.dump().await.expect("dumps");
     history.prepare().await.expect("prepares again");
     assert_eq!(history.dump().await, Ok(before));
+    drop_database(history).await;
+}
+
+/// A view of the version before, which had no stamp, is dropped with its
+/// positions; one of this version is kept.
+#[tokio::test]
+async fn a_view_of_another_version_is_dropped() {
+    let history = empty().await;
+    project(&history, &Decisions::new(1).take(50), 0)
+        .await
+        .expect("writes");
+    let position = crate::Position {
+        partition: 0,
+        offset: 50,
+        current: None,
+    };
+    history
+        .write(&Rows::default(), &[position])
+        .await
+        .expect("writes");
+    let stamps = history.database.collection::<Document>("versions");
+    stamps.delete_many(doc! {}).await.expect("deletes");
+    history.prepare().await.expect("prepares");
+    assert_eq!(history.dump().await, Ok(tidings_domain::Model::default()));
+    assert_eq!(HistoryWriter::positions(&history).await, Ok(Vec::new()));
+    drop_database(history).await;
+}
+
+/// What `prepare` documents beside each query is what the server has.
+#[tokio::test]
+async fn the_indexes_are_those_the_queries_need() {
+    let history = empty().await;
+    let mut expected: BTreeMap<&str, Vec<Document>> = BTreeMap::new();
+    for (collection, keys) in prepare::indexes() {
+        expected.entry(collection).or_default().push(keys);
+    }
+    for (collection, keys) in expected {
+        let collection = history.database.collection::<Document>(collection);
+        let mut cursor = collection.list_indexes().await.expect("lists");
+        let mut found = Vec::new();
+        while cursor.advance().await.expect("reads") {
+            found.push(cursor.deserialize_current().expect("an index").keys);
+        }
+        for keys in keys {
+            let is_there = found.iter().any(|it| it.keys().eq(keys.keys()));
+            assert!(is_there, "{keys} is not among {found:?}");
+        }
+    }
     drop_database(history).await;
 }
 

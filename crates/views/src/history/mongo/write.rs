@@ -6,9 +6,12 @@ use serde::Serialize;
 use tidings_domain::{DeleteScope, FirstOutcome, OutcomeRow, Rows, Withheld};
 
 use super::error::{of_insert, of_update};
+use super::message_record::{
+    EditRecord, EventRecord, HiddenRecord, MessageRecord, edit_id, event_id,
+};
 use super::record::{
-    ConversationRecord, EditRecord, EventRecord, HiddenRecord, MemberRecord, MessageRecord,
-    OutcomeRecord, PositionRecord, edit_id, event_id, event_outcome_id, outcome_id, own_outcome_id,
+    ConversationRecord, MemberRecord, OutcomeRecord, PositionRecord, event_outcome_id, outcome_id,
+    own_outcome_id,
 };
 use super::{MongoHistory, WRITE_CONCERN_TIMEOUT, read};
 use crate::history::outcome::of_event;

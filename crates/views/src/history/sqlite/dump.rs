@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row};
 use tidings_domain::{ConversationId, HiddenRow, MessageId, Model, OutcomeRow, Timestamp};
 
-use super::{SqliteHistory, read};
+use super::{SqliteHistory, row};
 use crate::conformance::{Dump, Dumped, model};
 use crate::history::StoreError;
 
@@ -26,18 +26,18 @@ fn dump(connection: &Connection) -> rusqlite::Result<Model> {
         connection,
         "SELECT conversation_id, seq, tenant, at, sender, temp_id, event, withheld \
          FROM history_events",
-        read::event_row,
+        row::event_row,
     )?;
     let messages = all(
         connection,
         "SELECT message_id, conversation_id, tenant, no, seq, rev, sender, at, content, reply_to, \
          thread, forwarded_from, edited_at, deleted, reactions, replies FROM history_messages",
-        read::message_row,
+        row::message_row,
     )?;
     let edits = all(
         connection,
         "SELECT message_id, seq, conversation_id, tenant, at, content FROM history_edits",
-        read::edit_row,
+        row::edit_row,
     )?;
     let hidden = all(
         connection,
@@ -48,13 +48,13 @@ fn dump(connection: &Connection) -> rusqlite::Result<Model> {
         connection,
         "SELECT conversation_id, tenant, kind, title, closed, created_at, last_at, last_seq, \
          last_no, last_message_id FROM history_conversations",
-        read::conversation_row,
+        row::conversation_row,
     )?;
     let members = all(
         connection,
         "SELECT conversation_id, user_id, tenant, role, read_no, rev, archived, muted, \
          muted_until, settings_rev FROM history_members",
-        |row| read::member_row(row, 0),
+        |it| row::member_row(it, 0),
     )?;
     let outcomes = all(
         connection,
@@ -73,23 +73,23 @@ fn dump(connection: &Connection) -> rusqlite::Result<Model> {
     }))
 }
 
-fn hidden_row(row: &Row<'_>) -> rusqlite::Result<HiddenRow> {
+fn hidden_row(it: &Row<'_>) -> rusqlite::Result<HiddenRow> {
     Ok(HiddenRow {
-        tenant: read::tenant(row, 0)?,
-        conversation_id: ConversationId(read::required_id(row, 1)?),
-        user_id: read::user_id(row, 2)?,
-        message_id: MessageId(read::required_id(row, 3)?),
+        tenant: row::tenant(it, 0)?,
+        conversation_id: ConversationId(row::required_id(it, 1)?),
+        user_id: row::user_id(it, 2)?,
+        message_id: MessageId(row::required_id(it, 3)?),
     })
 }
 
-fn outcome_row(row: &Row<'_>) -> rusqlite::Result<OutcomeRow> {
+fn outcome_row(it: &Row<'_>) -> rusqlite::Result<OutcomeRow> {
     Ok(OutcomeRow {
-        conversation_id: ConversationId(read::required_id(row, 0)?),
-        by: read::user_id(row, 1)?,
-        temp_id: read::temp_id(row, 2)?,
-        tenant: read::tenant(row, 3)?,
-        at: Timestamp(row.get(4)?),
-        outcome: read::first_outcome(row, 5)?,
-        message_id: read::optional_id(row, 8)?.map(MessageId),
+        conversation_id: ConversationId(row::required_id(it, 0)?),
+        by: row::user_id(it, 1)?,
+        temp_id: row::temp_id(it, 2)?,
+        tenant: row::tenant(it, 3)?,
+        at: Timestamp(it.get(4)?),
+        outcome: row::first_outcome(it, 5)?,
+        message_id: row::optional_id(it, 8)?.map(MessageId),
     })
 }

@@ -3,6 +3,7 @@
 #[cfg(any(test, feature = "testing"))]
 mod dump;
 mod read;
+mod row;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -94,11 +95,7 @@ impl HistoryWriter for SqliteHistory {
                     rows.members.insert((id, user), row);
                 }
             }
-            for id in wanted.messages {
-                if let Some(row) = read::load_message(connection, id)? {
-                    rows.messages.insert(id, row);
-                }
-            }
+            rows.messages = read::load_messages(connection, wanted.messages)?;
             Ok(rows)
         })
         .await

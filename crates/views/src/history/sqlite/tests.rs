@@ -61,6 +61,48 @@ async fn prepare_keeps_what_is_there() {
     assert_eq!(conformance::Dump::dump(&history).await, Ok(before));
 }
 
+/// Runs statements on the writer thread.
+async fn execute(history: &SqliteHistory, statements: &'static str) {
+    history
+        .run(move |connection| connection.execute_batch(statements))
+        .await
+        .expect("executes");
+}
+
+/// A folder that the version before has written: other columns, and no stamp.
+#[tokio::test]
+async fn a_view_of_the_version_before_is_dropped_and_built_anew() {
+    let folder = tempfile::tempdir().expect("makes a folder");
+    let history = SqliteHistory::new(Database::open(folder.path()).expect("opens"));
+    execute(
+        &history,
+        "CREATE TABLE history_messages (message_id BLOB NOT NULL UNIQUE, content TEXT NOT NULL);
+         INSERT INTO history_messages VALUES (x'00', '{}');
+         CREATE TABLE history_positions (
+             partition INTEGER NOT NULL PRIMARY KEY,
+             next_offset INTEGER NOT NULL,
+             epoch INTEGER,
+             owner BLOB
+         ) STRICT;
+         INSERT INTO history_positions VALUES (0, 7, NULL, NULL);",
+    )
+    .await;
+    history.prepare().await.expect("prepares");
+    let positions = HistoryWriter::positions(&history).await;
+    assert_eq!(positions, Ok(Vec::new()), "it starts at the beginning");
+    project(&history, &Decisions::new(1).take(50), 0)
+        .await
+        .expect("writes");
+    let before = conformance::Dump::dump(&history).await.expect("dumps");
+
+    // A version that is to come is another one too.
+    execute(&history, "UPDATE history_schema SET version = 99").await;
+    history.prepare().await.expect("prepares");
+    let emptied = conformance::Dump::dump(&history).await.expect("dumps");
+    assert_ne!(emptied, before);
+    assert_eq!(emptied, tidings_domain::Model::default());
+}
+
 #[tokio::test]
 async fn every_query_searches_an_index() {
     let (_folder, database, _history) = empty().await;
