@@ -27,11 +27,18 @@
 //! A store that was emptied has no cursors, hence no answers. New ones make a
 //! new *session*, and records of other sessions count for nothing.
 
+mod changes;
+mod guard;
+mod history;
 mod key;
 mod local;
 mod redis;
+mod refresh;
 mod store;
+mod value;
 
+pub use changes::changed_by;
+pub use history::{CACHE_TIMEOUT, CachedHistory};
 pub use key::Key;
 pub use local::MokaCache;
 pub use redis::{BadUrl, RedisCache};

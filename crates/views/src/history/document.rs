@@ -10,13 +10,13 @@ use uuid::Uuid;
 /// A stored row that cannot be read back: of a later version, or damaged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("stored {0} cannot be read")]
-pub(super) struct Unreadable(pub(super) &'static str);
+pub(crate) struct Unreadable(pub(crate) &'static str);
 
 /// An event as the stores keep it: the shape of the socket protocol, so that
 /// people can read it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind")]
-pub(super) enum EventDocument<'a> {
+pub(crate) enum EventDocument<'a> {
     #[serde(rename = "message.sent")]
     MessageSent {
         message_id: Cow<'a, str>,
@@ -53,7 +53,7 @@ pub(super) enum EventDocument<'a> {
 
 /// What a message says.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ContentDocument<'a> {
+pub(crate) struct ContentDocument<'a> {
     text: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     attachments: Vec<AttachmentDocument<'a>>,
@@ -72,14 +72,14 @@ struct AttachmentDocument<'a> {
 
 /// A reaction to a message.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ReactionDocument<'a> {
+pub(crate) struct ReactionDocument<'a> {
     emoji: Cow<'a, str>,
     by: Vec<Cow<'a, str>>,
 }
 
 /// Where a message was copied from.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ForwardedDocument<'a> {
+pub(crate) struct ForwardedDocument<'a> {
     conversation_id: Cow<'a, str>,
     message_id: Cow<'a, str>,
     by: Cow<'a, str>,
@@ -88,7 +88,7 @@ pub(super) struct ForwardedDocument<'a> {
 /// A change of a conversation, by its `op`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
-pub(super) enum ChangeDocument<'a> {
+pub(crate) enum ChangeDocument<'a> {
     Create {
         conversation: CreatedDocument<'a>,
         members: Vec<MemberDocument<'a>>,
@@ -112,55 +112,55 @@ pub(super) enum ChangeDocument<'a> {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct CreatedDocument<'a> {
+pub(crate) struct CreatedDocument<'a> {
     kind: Cow<'a, str>,
     title: Option<Cow<'a, str>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct MemberDocument<'a> {
+pub(crate) struct MemberDocument<'a> {
     user_id: Cow<'a, str>,
     role: Cow<'a, str>,
 }
 
 /// An id as text, hyphenated and lower-case.
-pub(super) fn id_text(id: Uuid) -> String {
+pub(crate) fn id_text(id: Uuid) -> String {
     id.hyphenated().to_string()
 }
 
-pub(super) fn conversation_id(text: &str) -> Result<ConversationId, Unreadable> {
+pub(crate) fn conversation_id(text: &str) -> Result<ConversationId, Unreadable> {
     Uuid::try_parse(text)
         .map(ConversationId)
         .map_err(|_| Unreadable("conversation id"))
 }
 
-pub(super) fn message_id(text: &str) -> Result<MessageId, Unreadable> {
+pub(crate) fn message_id(text: &str) -> Result<MessageId, Unreadable> {
     Uuid::try_parse(text)
         .map(MessageId)
         .map_err(|_| Unreadable("message id"))
 }
 
-pub(super) fn user_id(text: &str) -> Result<UserId, Unreadable> {
+pub(crate) fn user_id(text: &str) -> Result<UserId, Unreadable> {
     UserId::parse(text).map_err(|_| Unreadable("user id"))
 }
 
-pub(super) fn role(text: &str) -> Result<Role, Unreadable> {
+pub(crate) fn role(text: &str) -> Result<Role, Unreadable> {
     Role::parse(text).ok_or(Unreadable("role"))
 }
 
-pub(super) fn kind(text: &str) -> Result<Kind, Unreadable> {
+pub(crate) fn kind(text: &str) -> Result<Kind, Unreadable> {
     Kind::parse(text).ok_or(Unreadable("kind of conversation"))
 }
 
-pub(super) fn delete_scope(text: &str) -> Result<DeleteScope, Unreadable> {
+pub(crate) fn delete_scope(text: &str) -> Result<DeleteScope, Unreadable> {
     DeleteScope::parse(text).ok_or(Unreadable("delete scope"))
 }
 
-pub(super) fn reactions(reactions: &[Reaction]) -> Vec<ReactionDocument<'_>> {
+pub(crate) fn reactions(reactions: &[Reaction]) -> Vec<ReactionDocument<'_>> {
     reactions.iter().map(Into::into).collect()
 }
 
-pub(super) fn read_reactions(
+pub(crate) fn read_reactions(
     documents: Vec<ReactionDocument<'_>>,
 ) -> Result<Vec<Reaction>, Unreadable> {
     documents.into_iter().map(TryInto::try_into).collect()

@@ -4,7 +4,7 @@
 //! [`SqliteHistory`] and [`MongoHistory`] are both; they keep the same rows
 //! and must pass the same conformance suite.
 
-mod document;
+pub(crate) mod document;
 mod mongo;
 mod outcome;
 mod sqlite;

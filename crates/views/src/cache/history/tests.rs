@@ -1,0 +1,355 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_domain::{
+    Content, ConversationId, Decision, Event, Kind, Member, MessageId, Outcome, Own, Role, TempId,
+    Tenant, Timestamp, UserId,
+};
+use tidings_sqlite::Database;
+use tidings_testkit::{OwnRedis, eventually_async};
+use uuid::Uuid;
+
+use super::CachedHistory;
+use crate::Position;
+use crate::cache::{CacheReader, CacheWriter, Change, MokaCache, Moved, RedisCache, changed_by};
+use crate::conformance::{Decisions, Forgetful, Random, project};
+use crate::history::{HistoryReader, HistoryWriter, SqliteHistory};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A history view, a cache, the projections of both, and readers.
+struct World<'a> {
+    history: SqliteHistory,
+    cache: &'a dyn Forgetful,
+    cached: CachedHistory,
+    decisions: Vec<Decision>,
+    /// How many decisions each of the two has applied.
+    in_history: usize,
+    in_cache: usize,
+    hits: usize,
+    _folder: tempfile::TempDir,
+}
+
+fn at(offset: usize) -> Position {
+    Position {
+        partition: 0,
+        offset: offset as i64,
+        current: None,
+    }
+}
+
+impl<'a> World<'a> {
+    async fn new<C: Forgetful + Clone + 'static>(cache: &'a C, seed: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let history = SqliteHistory::new(Database::open(folder.path()).unwrap());
+        history.prepare().await.unwrap();
+        let reader: Arc<dyn CacheReader> = Arc::new(cache.clone());
+        let view = Arc::new(history.clone());
+        let cached = CachedHistory::new(view, reader, 1, Duration::from_secs(1));
+        Self {
+            history,
+            cache,
+            cached,
+            decisions: Decisions::new(seed).take(200),
+            in_history: 0,
+            in_cache: 0,
+            hits: 0,
+            _folder: folder,
+        }
+    }
+
+    async fn advance_history(&mut self, more: usize) {
+        let end = (self.in_history + more).min(self.decisions.len());
+        let batch = &self.decisions[self.in_history..end];
+        project(&self.history, batch, self.in_history)
+            .await
+            .unwrap();
+        self.history
+            .write(&tidings_domain::Rows::default(), &[at(end)])
+            .await
+            .unwrap();
+        self.in_history = end;
+    }
+
+    async fn advance_cache(&mut self, more: usize) {
+        if self.cache.cursors().await.unwrap().session.is_none() {
+            self.cache.begin(&[at(self.in_cache)]).await.unwrap();
+        }
+        let (from, end) = (
+            self.in_cache,
+            (self.in_cache + more).min(self.decisions.len()),
+        );
+        let changes: Vec<Change> = (from..end)
+            .flat_map(|offset| {
+                let keys = changed_by(&self.decisions[offset]).into_iter();
+                keys.map(move |key| Change {
+                    key,
+                    partition: 0,
+                    next: offset as i64 + 1,
+                })
+            })
+            .collect();
+        let moved = Moved {
+            from: from as i64,
+            to: at(end),
+        };
+        let done = self
+            .cache
+            .apply(&[(0, end as i64)], &changes, &[moved])
+            .await;
+        done.unwrap();
+        self.in_cache = end;
+    }
+
+    async fn settle(&self) {
+        let idle = async || self.cached.shared.refresher.is_idle();
+        eventually_async(PATIENCE, idle).await;
+    }
+
+    fn users(&self) -> BTreeSet<(Tenant, UserId)> {
+        let senders = self.decisions.iter();
+        senders
+            .map(|it| (it.tenant.clone(), it.sender.clone()))
+            .collect()
+    }
+
+    fn conversations(&self) -> BTreeSet<(Tenant, ConversationId)> {
+        let seen = self.decisions.iter();
+        seen.map(|it| (it.tenant.clone(), it.conversation_id))
+            .collect()
+    }
+
+    /// Every answer is the history view's, wherever it comes from.
+    async fn compare(&mut self) {
+        let (cached, history) = (&self.cached, &self.history);
+        HistoryReader::positions(cached).await.unwrap();
+        for (tenant, user) in self.users() {
+            self.hits += usize::from(cached.places(&tenant, &user).await.is_some());
+            self.hits += usize::from(cached.list_all(&tenant, &user).await.is_some());
+            let ids = cached.memberships(&tenant, &user).await.unwrap();
+            assert_eq!(
+                ids.into_iter().collect::<BTreeSet<_>>(),
+                history
+                    .memberships(&tenant, &user)
+                    .await
+                    .unwrap()
+                    .into_iter()
+                    .collect()
+            );
+            for limit in [2, 50] {
+                let mut after = None;
+                loop {
+                    let page = cached
+                        .list(&tenant, &user, None, after, limit)
+                        .await
+                        .unwrap();
+                    let expected = history
+                        .list(&tenant, &user, None, after, limit)
+                        .await
+                        .unwrap();
+                    assert_eq!(page, expected);
+                    after = page.next;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+            }
+            assert_eq!(
+                cached.unread(&tenant, &user).await.unwrap(),
+                history.unread(&tenant, &user).await.unwrap()
+            );
+        }
+        for (tenant, id) in self.conversations() {
+            assert_eq!(
+                cached.conversation(&tenant, id).await.unwrap(),
+                history.conversation(&tenant, id).await.unwrap()
+            );
+            self.hits += usize::from(cached.cached_members(&tenant, id).await.is_some());
+            assert_eq!(
+                cached.members(&tenant, id, None, 3).await.unwrap(),
+                history.members(&tenant, id, None, 3).await.unwrap()
+            );
+            for (_, user) in self.users().iter().filter(|(of, _)| *of == tenant) {
+                let page = cached.cached_page(&tenant, id, user, 5).await;
+                self.hits += usize::from(page.is_some());
+                for limit in [1, 5, 50] {
+                    let page = cached.page(&tenant, id, user, None, None, limit);
+                    let expected = history.page(&tenant, id, user, None, None, limit);
+                    assert_eq!(page.await.unwrap(), expected.await.unwrap());
+                }
+                assert_eq!(
+                    cached.member(&tenant, id, user).await.unwrap(),
+                    history.member(&tenant, id, user).await.unwrap()
+                );
+            }
+        }
+    }
+}
+
+/// Whichever of the two projections is ahead, and whatever the cache forgets:
+/// what is answered is what the history view has.
+async fn equals_the_history<C: Forgetful + Clone + 'static>(cache: &C, seed: u64) -> usize {
+    let mut world = World::new(cache, seed).await;
+    let mut random = Random::new(!seed);
+    while world.in_history < world.decisions.len() || world.in_cache < world.decisions.len() {
+        match random.below(12) {
+            0..=3 => world.advance_history(1 + random.below(25)).await,
+            4..=7 => world.advance_cache(1 + random.below(25)).await,
+            8 => {
+                let level = world.in_history.saturating_sub(world.in_cache);
+                world.advance_cache(level).await;
+                world.compare().await;
+            }
+            9 => world.settle().await,
+            10 => world.compare().await,
+            _ if random.below(4) == 0 => cache.flush().await,
+            _ => {}
+        }
+    }
+    // Both are at the end: now everything that can be kept is.
+    world.advance_cache(0).await;
+    for _ in 0..2 {
+        world.compare().await;
+        world.settle().await;
+    }
+    world.compare().await;
+    world.hits
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_moka_equals_the_history() {
+    let mut hits = 0;
+    for seed in 0..3 {
+        hits += equals_the_history(&MokaCache::new(1 << 24), seed).await;
+    }
+    assert!(hits > 100, "{hits} hits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_redis_equals_the_history() {
+    let redis = OwnRedis::start().unwrap();
+    let mut hits = 0;
+    for seed in 20..21 {
+        let prefix = format!("{seed}.");
+        let cache = RedisCache::new(&redis.url(), &prefix, Duration::from_secs(5)).unwrap();
+        hits += equals_the_history(&cache, seed).await;
+    }
+    assert!(hits > 30, "{hits} hits");
+}
+
+/// Down, silent or flushed: every answer is the history view's, the breaker
+/// opens, nobody waits for long, and afterwards the cache fills again.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_may_go_and_come_back() {
+    let mut redis = OwnRedis::start().unwrap();
+    let limit = Duration::from_millis(300);
+    let cache = RedisCache::new(&redis.url(), "", limit).unwrap();
+    let mut world = World::new(&cache, 7).await;
+    world.advance_history(120).await;
+    world.advance_cache(120).await;
+    let warm = async |world: &mut World<'_>| {
+        let since = world.hits;
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while world.hits < since + 10 {
+            assert!(std::time::Instant::now() < deadline, "it does not fill");
+            world.compare().await;
+            world.settle().await;
+        }
+    };
+    warm(&mut world).await;
+    for outage in ["silent", "down", "flushed"] {
+        match outage {
+            "silent" => redis.pause().unwrap(),
+            "down" => redis.kill().unwrap(),
+            _ => cache.flush().await,
+        }
+        world.advance_history(20).await;
+        let started = std::time::Instant::now();
+        world.compare().await;
+        assert!(started.elapsed() < Duration::from_secs(15), "{outage}");
+        assert_eq!(world.cached.shared.guard.is_open(), outage != "flushed");
+        match outage {
+            "silent" => redis.resume().unwrap(),
+            "down" => redis.start_again().unwrap(),
+            _ => {}
+        }
+        let back = async || cache.cursors().await.is_ok();
+        eventually_async(PATIENCE, back).await;
+        world.advance_cache(20).await;
+        warm(&mut world).await;
+    }
+}
+
+/// What one user has deleted for themselves, another's page still shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_hidden_stays_hidden_and_only_from_its_user() {
+    let cache = MokaCache::new(1 << 24);
+    let mut world = World::new(&cache, 3).await;
+    let tenant = Tenant::parse("acme").unwrap();
+    let [ann, ben] = ["ann", "ben"].map(|user| UserId::parse(user).unwrap());
+    let id = ConversationId(Uuid::from_u128(1));
+    let decision = |n: u64, outcome: Outcome| Decision {
+        tenant: tenant.clone(),
+        conversation_id: id,
+        sender: ann.clone(),
+        temp_id: TempId::parse(&format!("t{n}")).unwrap(),
+        message_id: None,
+        at: Timestamp(n.cast_signed()),
+        outcome,
+    };
+    let members = [(&ann, Role::Owner), (&ben, Role::Member)].map(|(user, role)| Member {
+        user_id: user.clone(),
+        role,
+    });
+    let create = Event::ConversationUpdated(tidings_domain::Change::Create {
+        kind: Kind::Group,
+        title: None,
+        members: members.into(),
+    });
+    let sent = |no: u64| Event::MessageSent {
+        message_id: MessageId(Uuid::from_u128(no.into())),
+        no,
+        content: Content::text("hello"),
+        reply_to: None,
+        thread: None,
+        forwarded_from: None,
+    };
+    world.decisions = vec![decision(
+        1,
+        Outcome::Accepted {
+            seq: 1,
+            event: create,
+        },
+    )];
+    for no in 1..=3 {
+        let (seq, event) = (no + 1, sent(no));
+        world
+            .decisions
+            .push(decision(seq, Outcome::Accepted { seq, event }));
+    }
+    let hide = Own::Hide(MessageId(Uuid::from_u128(3)));
+    world.decisions.push(decision(5, Outcome::Noted(hide)));
+    let page = async |world: &World<'_>, user: &UserId| {
+        let page = world.cached.cached_page(&tenant, id, user, 50).await;
+        let page = page.expect("from the cache");
+        page.iter().map(|row| row.no).collect::<Vec<_>>()
+    };
+    world.advance_history(4).await;
+    world.advance_cache(4).await;
+    // The first fills the page, the second what each has hidden.
+    for _ in 0..3 {
+        world.compare().await;
+        world.settle().await;
+    }
+    assert_eq!(page(&world, &ann).await, [3, 2, 1]);
+    assert_eq!(page(&world, &ben).await, [3, 2, 1]);
+    world.advance_history(1).await;
+    world.advance_cache(1).await;
+    for _ in 0..3 {
+        world.compare().await;
+        world.settle().await;
+    }
+    assert_eq!(page(&world, &ann).await, [2, 1]);
+    assert_eq!(page(&world, &ben).await, [3, 2, 1]);
+}
