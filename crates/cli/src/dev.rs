@@ -21,6 +21,7 @@ use tidings_service::lifecycle::shutdown_signal;
 use tidings_service::traces::TraceArgs;
 use tidings_service::{http, telemetry, traces};
 use tidings_sqlite::Database;
+use tidings_views::cache::{CACHE_TIMEOUT, CachedHistory, MokaCache};
 use tidings_views::history::SqliteHistory;
 use tidings_views::search::SqliteSearch;
 use tidings_wire::Codec;
@@ -37,6 +38,8 @@ const PARTITIONS: i32 = 12;
 /// Records in one write to the view. It shares the file's writer with the log,
 /// and a long write would hold up what waits to be acknowledged.
 const VIEW_BATCH: usize = 64;
+/// What the cache may take.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// Whose token is printed, and for how long it is good.
 const USER: &str = "alice";
 const TENANT: &str = "default";
@@ -107,23 +110,33 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
         stop: stop_deciding.clone(),
     })?;
     let log: Arc<dyn Log> = Arc::new(log);
+    let cache = Arc::new(MokaCache::new(CACHE_BYTES));
     let mut views = JoinSet::new();
     for (name, projection) in [
         (
             "history view",
-            tidings_history::projection(Arc::clone(&log), codec.clone(), history.clone()),
+            tidings_history::projection(Arc::clone(&log), codec.clone(), history.clone())
+                .batch(VIEW_BATCH),
         ),
         (
             "search view",
-            tidings_search::projection(Arc::clone(&log), codec.clone(), search.clone()),
+            tidings_search::projection(Arc::clone(&log), codec.clone(), search.clone())
+                .batch(VIEW_BATCH),
+        ),
+        (
+            "cache view",
+            tidings_cache::projection(Arc::clone(&log), codec.clone(), cache.clone()),
         ),
     ] {
-        let projection = projection
-            .batch(VIEW_BATCH)
-            .readiness(health.condition(name));
+        let projection = match name {
+            // Chat is ready without it.
+            "cache view" => projection,
+            _ => projection.readiness(health.condition(name)),
+        };
         views.spawn(view(name, projection, stop_deciding.clone()));
     }
-    let answering = Views::new(history).search(search);
+    let history = CachedHistory::new(history, cache, PARTITIONS, CACHE_TIMEOUT);
+    let answering = Views::new(Arc::new(history)).search(search);
     let config = EdgeConfig {
         limits: args.limits,
         ..EdgeConfig::default()

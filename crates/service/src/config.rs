@@ -96,6 +96,14 @@ pub struct SearchArgs {
     pub search_url: Option<ServerUrl>,
 }
 
+/// Where Redis is, for whoever can do without.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RedisArgs {
+    /// Redis, for the cache and for typing and presence; without, there is none
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis_url: Option<ServerUrl>,
+}
+
 /// How it logs.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LogArgs {

@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct SocketClient {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     patience: Duration,
+    hears_presence: bool,
 }
 
 /// The socket's address of an edge given as `ws://host:port`, with or without
@@ -44,6 +45,7 @@ impl SocketClient {
         Ok(Self {
             stream,
             patience: PATIENCE,
+            hears_presence: false,
         })
     }
 
@@ -84,14 +86,25 @@ impl SocketClient {
         Ok(())
     }
 
-    /// The next frame.
+    /// From now on receives `presence` too. It comes whenever somebody connects
+    /// or leaves, and most tests are about something else.
+    pub fn hear_presence(&mut self) {
+        self.hears_presence = true;
+    }
+
+    /// The next frame, but of `presence` (see [`hear_presence`](Self::hear_presence)).
     ///
     /// # Errors
     /// Where none comes in time, or the edge closes; the error names the code.
     pub async fn recv(&mut self) -> Result<Value> {
         loop {
             match self.next_message().await? {
-                Message::Text(text) => return Ok(serde_json::from_str(text.as_str())?),
+                Message::Text(text) => {
+                    let frame: Value = serde_json::from_str(text.as_str())?;
+                    if self.hears_presence || frame["type"] != "presence" {
+                        return Ok(frame);
+                    }
+                }
                 Message::Ping(_) | Message::Pong(_) => {}
                 Message::Close(Some(close)) => {
                     bail!("closed {}: {}", u16::from(close.code), close.reason)

@@ -2,7 +2,8 @@ use std::net::SocketAddr;
 
 use tidings_service::auth::AuthArgs;
 use tidings_service::config::{
-    KafkaArgs, LogArgs, MongoArgs, PrintConfigArgs, RegistryArgs, SearchArgs, parse_listen,
+    KafkaArgs, LogArgs, MongoArgs, PrintConfigArgs, RedisArgs, RegistryArgs, SearchArgs,
+    parse_listen,
 };
 use tidings_service::traces::TraceArgs;
 
@@ -24,6 +25,9 @@ pub struct EdgeArgs {
     /// Where the search view is.
     #[command(flatten)]
     pub search: SearchArgs,
+    /// Where Redis is.
+    #[command(flatten)]
+    pub redis: RedisArgs,
     /// How tokens are checked.
     #[command(flatten)]
     pub auth: AuthArgs,

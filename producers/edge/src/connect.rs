@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use tidings_log::LogError;
 use tidings_log::kafka::{KafkaConfig, KafkaLog};
+use tidings_log::{Log, LogError};
 use tidings_service::auth::Auth;
 use tidings_service::health::Health;
 use tidings_service::lifecycle::retry_with_backoff;
-use tidings_views::history::{MongoHistory, StoreError};
+use tidings_signals::{Exchange, InProcess, RedisExchange, RedisTiming};
+use tidings_views::cache::{CACHE_TIMEOUT, CachedHistory, RedisCache};
+use tidings_views::history::{HistoryReader, MongoHistory, StoreError};
 use tidings_views::search::OpenSearch;
 use tidings_wire::{Codec, RegistryConfig, RegistryError};
 use tokio_util::sync::CancellationToken;
@@ -74,11 +76,21 @@ pub async fn connect(
         limits: args.limits.clone(),
         ..EdgeConfig::default()
     };
-    let mut views = Views::new(Arc::new(history));
+    let log: Arc<dyn Log> = Arc::new(log?);
+    let mut history: Arc<dyn HistoryReader> = Arc::new(history);
+    let mut exchange: Box<dyn Exchange> = Box::new(InProcess::default());
+    if let Some(url) = &args.redis.redis_url {
+        let (url, prefix) = (url.expose(), &args.kafka.topic_prefix);
+        let cache = Arc::new(RedisCache::new(url, prefix, CACHE_TIMEOUT)?);
+        let cached = CachedHistory::new(history, cache, log.partitions(), CACHE_TIMEOUT);
+        history = Arc::new(cached);
+        exchange = Box::new(RedisExchange::new(url, prefix, RedisTiming::default())?);
+    }
+    let mut views = Views::new(history);
     if let Some(url) = &args.search.search_url {
         let search = OpenSearch::new(url.expose(), &args.kafka.topic_prefix)?;
         views = views.search(Arc::new(search));
     }
-    let log = Arc::new(log?);
-    Ok(Some(Edge::start(config, log, codec, views, auth, health)))
+    let edge = Edge::start_among(&*exchange, config, log, codec, views, auth, health);
+    Ok(Some(edge))
 }

@@ -7,7 +7,7 @@ use tidings_wire::frames::ServerFrame;
 
 use crate::freshness::Age;
 use crate::shared::Shared;
-use crate::sizes::{Advice, Courtesy, MOST_OF_SMALL};
+use crate::sizes::{Advice, Asked, Courtesy, MOST_OF_SMALL};
 use crate::view::Unavailable;
 
 /// Tells the other members how far the sender of a decision has read. Called
@@ -47,6 +47,22 @@ pub(crate) fn read(shared: &Arc<Shared>, decision: &Decision, up_to: u64) {
 
 fn tell(shared: &Shared, id: ConversationId, courtesy: &Courtesy) {
     shared.hub.tell_others(id, &courtesy.about, &courtesy.frame);
+}
+
+/// Whether a conversation is small; one whose size cannot be found out counts
+/// as large.
+pub(crate) async fn is_small(shared: &Shared, tenant: &Tenant, id: ConversationId) -> bool {
+    let asked = shared.sizes.ask(id);
+    if let Asked::Known(is_small) = asked {
+        return is_small;
+    }
+    let members = members(shared, tenant, id).await.ok();
+    if matches!(asked, Asked::FindOut) {
+        for courtesy in shared.sizes.found(id, members) {
+            tell(shared, id, &courtesy);
+        }
+    }
+    members.is_some_and(|members| members <= MOST_OF_SMALL)
 }
 
 /// How many members there are; no more are counted than make it large.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tidings_log::Log;
 use tidings_service::auth::{Auth, AuthError, Claims};
 use tidings_service::health::Health;
+use tidings_signals::{Exchange, InProcess};
 use tidings_wire::{Codec, Topic};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use crate::inflight::InFlight;
 use crate::limits::Limits;
 use crate::membership::Ring;
 use crate::metrics::Metrics;
+use crate::presence::{self, Presences};
 use crate::progress::Progress;
 use crate::reader::Reader;
 use crate::recent::Recent;
@@ -67,7 +69,27 @@ impl Edge {
         auth: Auth,
         health: Health,
     ) -> Self {
+        let alone = InProcess::default();
+        Self::start_among(&alone, config, log, codec, views, auth, health)
+    }
+
+    /// Starts an edge that tells others, and is told by them, who types and
+    /// who is there.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_among(
+        exchange: &dyn Exchange,
+        config: EdgeConfig,
+        log: Arc<dyn Log>,
+        codec: Codec,
+        views: impl Into<Views>,
+        auth: Auth,
+        health: Health,
+    ) -> Self {
         let Views { history, search } = views.into();
+        let (signals, heard) = exchange.attach();
         let partitions = log.partitions();
         let count = partitions as usize;
         let metrics = Arc::new(Metrics::new());
@@ -97,6 +119,9 @@ impl Edge {
             limits: Limits::default(),
             sizes: Sizes::new(KNOWN_SIZES),
             searches,
+            signals,
+            presences: Presences::default(),
+            typing: Limits::default(),
             callers: Callers::default(),
             remembered: Mutex::default(),
             connections: AtomicUsize::new(0),
@@ -112,6 +137,7 @@ impl Edge {
         let polled = Arc::clone(&shared);
         tokio::spawn(async move { polled.freshness.poll(count, polled.stop.clone()).await });
         tokio::spawn(measure_lag(Arc::clone(&shared)));
+        tokio::spawn(presence::listen(Arc::clone(&shared), heard));
         Self {
             shared,
             health,
@@ -159,6 +185,7 @@ impl Edge {
                 "some connections did not close in time"
             );
         }
+        self.shared.signals.close().await;
         self.shared.stop.cancel();
         let reader = self.reader.lock().take();
         if let Some(reader) = reader {

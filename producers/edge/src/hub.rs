@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
@@ -81,34 +81,62 @@ impl Hub {
         Ok(user)
     }
 
-    /// Removes a socket, and with its last one the user.
-    pub(crate) fn disconnect(&self, socket: &Arc<Socket>) {
+    /// Removes a socket, and with its last one the user, whose conversations
+    /// it gives.
+    pub(crate) fn disconnect(&self, socket: &Arc<Socket>) -> Option<Vec<ConversationId>> {
         let mut inner = self.inner.write();
         let Inner {
             tenants,
             conversations,
         } = &mut *inner;
-        let Some(users) = tenants.get_mut(&socket.peer.tenant) else {
-            return;
-        };
-        let Some(user) = users.get(&socket.peer.user) else {
-            return;
-        };
+        let users = tenants.get_mut(&socket.peer.tenant)?;
+        let user = users.get(&socket.peer.user)?;
         let mut state = user.state.lock();
         state.sockets.retain(|other| !Arc::ptr_eq(other, socket));
         if !state.sockets.is_empty() {
-            return;
+            return None;
         }
         let memberships = std::mem::take(&mut state.memberships);
         drop(state);
+        let mut left = Vec::new();
         for (id, membership) in memberships {
             if membership.is_member {
                 unsubscribe(conversations, id, user);
+                left.push(id);
             }
         }
         users.remove(&socket.peer.user);
         if users.is_empty() {
             tenants.remove(&socket.peer.tenant);
+        }
+        Some(left)
+    }
+
+    /// A user with a socket here.
+    pub(crate) fn user(&self, tenant: &Tenant, user: &UserId) -> Option<Arc<User>> {
+        let inner = self.inner.read();
+        inner.tenants.get(tenant)?.get(user).cloned()
+    }
+
+    /// Puts a frame into the outboxes of those who share one of these
+    /// conversations with the user.
+    pub(crate) fn tell_sharers(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        shared: &[ConversationId],
+        frame: &Utf8Bytes,
+    ) {
+        let inner = self.inner.read();
+        let mut told = HashSet::new();
+        let members = shared.iter().filter_map(|id| inner.conversations.get(id));
+        for member in members.flatten() {
+            let concerns = member.tenant == *tenant && member.id != *user;
+            if concerns && told.insert(&member.id) {
+                for socket in &member.state.lock().sockets {
+                    socket.send(frame.clone());
+                }
+            }
         }
     }
 
@@ -317,6 +345,23 @@ impl User {
     pub(crate) fn start_loading(&self) -> bool {
         let mut state = self.state.lock();
         !state.loaded && !std::mem::replace(&mut state.loading, true)
+    }
+
+    /// The conversations that the user is known to belong to.
+    pub(crate) fn conversations(&self) -> Vec<ConversationId> {
+        let state = self.state.lock();
+        let known = state.memberships.iter();
+        known
+            .filter(|(_, membership)| membership.is_member)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Whether the user is known to belong to the conversation.
+    pub(crate) fn belongs_to(&self, id: ConversationId) -> bool {
+        let state = self.state.lock();
+        let known = state.memberships.get(&id);
+        known.is_some_and(|membership| membership.is_member)
     }
 
     pub(crate) fn is_here(&self) -> bool {

@@ -16,6 +16,7 @@
 //! * `reader`: the thread that follows the log; `hub`: who gets an event;
 //!   `membership`, `load`: who belongs where; `courtesies`, `sizes`: who gets
 //!   what has no seq.
+//! * `presence`, `typing`: what passes between edges and is kept nowhere.
 //! * `questions`, `outcome`: answered from the history `view`, once it is
 //!   `freshness` enough; `rendering`: the frames that say it. `search`: answered
 //!   from the search view.
@@ -46,6 +47,7 @@ mod metrics;
 mod outbox;
 mod outcome;
 mod peer;
+mod presence;
 mod progress;
 mod questions;
 mod reader;
@@ -57,6 +59,7 @@ mod session;
 mod shared;
 mod sizes;
 mod socket;
+mod typing;
 mod view;
 mod views;
 

@@ -18,9 +18,11 @@ use crate::forward::{self, ForwardRequest};
 use crate::load;
 use crate::outbox::Outbox;
 use crate::peer::Reply;
+use crate::presence;
 use crate::rendering;
 use crate::shared::Shared;
 use crate::socket::Socket;
+use crate::typing;
 
 /// How long a connection that is being closed may take to take its last
 /// frames, and again to close its side.
@@ -55,7 +57,8 @@ struct Joined {
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.shared.hub.disconnect(&self.socket);
+        let left = self.shared.hub.disconnect(&self.socket);
+        presence::changed(&self.shared, &self.socket.peer, left);
         for key in self.socket.peer.lanes.close() {
             self.shared.inflight.forget(key, &self.socket);
         }
@@ -103,6 +106,7 @@ async fn open(shared: &Arc<Shared>, ws: &mut WebSocket) -> Result<Joined, Ended>
         return Err(Some(CloseReason::Draining));
     }
     load::memberships(shared, &user).await;
+    presence::changed(shared, &joined.socket.peer, None);
 
     let socket = &joined.socket;
     let welcome = ServerFrame::Welcome {
@@ -225,9 +229,10 @@ fn frame(shared: &Arc<Shared>, socket: &Arc<Socket>, text: &str) -> Result<(), E
             command(shared, socket, temp_id, retry, request);
         }
         Ok(ClientFrame::Question { id, question }) => rendering::ask(shared, socket, id, question),
-        Ok(ClientFrame::Typing) => {
-            socket.error(None, Code::Unsupported, Code::Unsupported.sentence());
-        }
+        Ok(ClientFrame::Typing {
+            conversation_id,
+            on,
+        }) => typing::typed(shared, socket, conversation_id, on),
         Ok(ClientFrame::Ping) => socket.send(ServerFrame::Pong.to_json()),
         Ok(ClientFrame::Pong) => {}
         Ok(ClientFrame::Hello { .. }) => {

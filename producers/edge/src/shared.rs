@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tidings_domain::ConversationId;
 use tidings_log::Log;
 use tidings_service::auth::Auth;
+use tidings_signals::Signals;
 use tidings_wire::{Codec, partition_of};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use crate::inflight::InFlight;
 use crate::limits::Limits;
 use crate::membership::Ring;
 use crate::metrics::Metrics;
+use crate::presence::Presences;
 use crate::progress::Progress;
 use crate::recent::Recent;
 use crate::search::Searches;
@@ -48,6 +50,10 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) sizes: Sizes,
     pub(crate) searches: Searches,
+    pub(crate) signals: Arc<dyn Signals>,
+    pub(crate) presences: Presences,
+    /// How much each user may type.
+    pub(crate) typing: Limits,
     pub(crate) callers: Callers,
     /// By partition, from where on the sequencer remembers every decision, and
     /// when that was asked.

@@ -48,6 +48,15 @@ pub(crate) enum Advice {
     Wait,
 }
 
+/// What is known of a conversation's size.
+pub(crate) enum Asked {
+    Known(bool),
+    /// Find out, and say so by [`Sizes::found`].
+    FindOut,
+    /// Somebody else is finding out, for themselves.
+    Elsewhere,
+}
+
 impl Sizes {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
@@ -95,6 +104,22 @@ impl Sizes {
                 let is_stale = false;
                 known.insert(id, Size::Asked { waiting, is_stale });
                 Advice::FindOut
+            }
+        }
+    }
+
+    /// Whether a conversation is small, where that is known. Where nobody is
+    /// finding out, the caller is to, and to say so by [`found`](Self::found).
+    pub(crate) fn ask(&self, id: ConversationId) -> Asked {
+        let mut known = self.known.lock();
+        match known.get(&id) {
+            Some(Size::Known { is_small }) => Asked::Known(*is_small),
+            Some(Size::Asked { .. }) => Asked::Elsewhere,
+            None => {
+                self.make_room(&mut known);
+                let (waiting, is_stale) = (Vec::new(), false);
+                known.insert(id, Size::Asked { waiting, is_stale });
+                Asked::FindOut
             }
         }
     }

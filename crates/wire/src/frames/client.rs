@@ -35,8 +35,13 @@ pub enum ClientFrame {
         /// What.
         question: Question,
     },
-    /// Says that the user is typing. It is not served yet.
-    Typing,
+    /// Says that the user types, or stopped.
+    Typing {
+        /// Where.
+        conversation_id: ConversationId,
+        /// Whether they type.
+        on: bool,
+    },
     /// A type that the protocol does not have.
     Unknown {
         /// The question's id, if there is one.
@@ -177,7 +182,13 @@ impl ClientFrame {
             }
             "ping" => Ok(Self::Ping),
             "pong" => Ok(Self::Pong),
-            "typing" => Ok(Self::Typing),
+            "typing" => {
+                let on = fields.required("on").and_then(|_| fields.flag("on"));
+                Ok(Self::Typing {
+                    conversation_id: fields.conversation_id().map_err(other)?,
+                    on: on.map_err(other)?,
+                })
+            }
             "create" | "send" | "edit" | "delete" | "react" | "forward" | "read" | "update" => {
                 Self::parse_command(&kind, &fields)
             }

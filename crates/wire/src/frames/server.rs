@@ -130,6 +130,25 @@ pub enum ServerFrame<'a> {
         #[serde(serialize_with = "time")]
         at: Timestamp,
     },
+    /// A member types, or stopped.
+    Typing {
+        /// Where.
+        #[serde(serialize_with = "text")]
+        conversation_id: ConversationId,
+        /// Who.
+        #[serde(serialize_with = "text")]
+        by: &'a UserId,
+        /// Whether they type.
+        on: bool,
+    },
+    /// A user came online or went offline.
+    Presence {
+        /// Who.
+        #[serde(serialize_with = "text")]
+        user_id: &'a UserId,
+        /// Whether they have a socket anywhere.
+        online: bool,
+    },
     /// Answers `sync`.
     Changes {
         /// The question's id.

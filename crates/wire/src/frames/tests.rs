@@ -224,7 +224,10 @@ fn the_protocols_own_questions_are_read() {
         ),
         (
             r#"{"type":"typing","conversation_id":"<C>","on":true}"#,
-            ClientFrame::Typing,
+            ClientFrame::Typing {
+                conversation_id,
+                on: true,
+            },
         ),
         (
             r#"{"type":"dance","id":"q1"}"#,

@@ -1,0 +1,24 @@
+//! `tidings-cache`: the projection of `message.delivered` into Redis.
+
+use anyhow::Result;
+use clap::Parser;
+use tidings_cache::{Config, connect};
+use tidings_projection::process;
+
+// The projection's thread does the work; these carry the store's connections.
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<()> {
+    let config = Config::parse();
+    if config.process.print.print(&config) {
+        return Ok(());
+    }
+    let connect = async |log, codec, _: &_| connect(&config, log, codec);
+    process::run(
+        &config,
+        &config.process,
+        config.listen,
+        "cache view",
+        connect,
+    )
+    .await
+}
