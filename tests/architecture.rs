@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Which of our crates each of our crates may depend on, tests apart.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("tidings-domain", &[]),
     ("tidings-wire", &["tidings-domain"]),
     ("tidings-sqlite", &[]),
@@ -81,6 +81,17 @@ const ARROWS: [(&str, &[&str]); 16] = [
         ],
     ),
     (
+        "tidings-cache",
+        &[
+            "tidings-domain",
+            "tidings-wire",
+            "tidings-log",
+            "tidings-views",
+            "tidings-projection",
+            "tidings-service",
+        ],
+    ),
+    (
         "tidings-cli",
         &[
             "tidings-domain",
@@ -96,6 +107,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "tidings-projection",
             "tidings-history",
             "tidings-search",
+            "tidings-cache",
         ],
     ),
     ("tidings-testkit", &[]),

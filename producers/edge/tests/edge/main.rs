@@ -15,5 +15,6 @@ mod outages;
 mod questions;
 mod scenario;
 mod search;
+mod signals;
 mod support;
 mod tenants;

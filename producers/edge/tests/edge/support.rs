@@ -11,6 +11,7 @@ use tidings_sequencer::{Clock, Parts, Sequencer, SequencerHandle, SequencerOptio
 use tidings_service::auth::{Auth, Claims, Secret};
 use tidings_service::health::Health;
 use tidings_service::{http, telemetry};
+use tidings_signals::{Exchange, InProcess};
 use tidings_sqlite::Database;
 use tidings_testkit::{SocketClient, eventually_async};
 use tidings_views::history::{HistoryReader, HistoryWriter, MongoHistory, SqliteHistory};
@@ -27,6 +28,7 @@ const SECRET: &str = "a secret of more than thirty-two bytes";
 pub(crate) struct System {
     pub(crate) edge: Arc<Edge>,
     pub(crate) url: String,
+    exchange: Arc<dyn Exchange>,
     log: Arc<dyn Log>,
     store: SqliteHistory,
     sequencer: Option<(SequencerHandle, CancellationToken)>,
@@ -48,6 +50,8 @@ pub(crate) struct Setup {
     /// The edge asks a MongoDB that is not there.
     pub(crate) view_is_down: bool,
     pub(crate) config: EdgeConfig,
+    /// Where the system's edges meet.
+    pub(crate) exchange: Arc<dyn Exchange>,
 }
 
 impl Default for Setup {
@@ -60,6 +64,7 @@ impl Default for Setup {
             search_is_down: false,
             view_is_down: false,
             config: config(),
+            exchange: Arc::new(InProcess::default()),
         }
     }
 }
@@ -107,10 +112,12 @@ impl System {
             let nowhere = OpenSearch::new("http://127.0.0.1:1", "").unwrap();
             views = views.search(Arc::new(nowhere));
         }
-        let (edge, url) = serve_edge(setup.config, &log, views, &stop).await;
+        let (edge, url) =
+            serve_edge(&*setup.exchange, setup.config, &log, views, &stop).await;
         let mut system = Self {
             edge,
             url,
+            exchange: setup.exchange,
             log,
             store,
             sequencer: None,
@@ -130,7 +137,7 @@ impl System {
     /// Another edge on the same log and view.
     pub(crate) async fn another_edge(&self) -> String {
         let view = Arc::new(self.store.clone());
-        let (edge, url) = serve_edge(config(), &self.log, view, &self.stop).await;
+        let (edge, url) = serve_edge(&*self.exchange, config(), &self.log, view, &self.stop).await;
         // It lives as long as the system: its server holds it.
         drop(edge);
         url
@@ -189,6 +196,7 @@ impl Drop for System {
 }
 
 async fn serve_edge(
+    exchange: &dyn Exchange,
     config: EdgeConfig,
     log: &Arc<dyn Log>,
     views: impl Into<Views>,
@@ -196,7 +204,8 @@ async fn serve_edge(
 ) -> (Arc<Edge>, String) {
     let health = health();
     let log = Arc::clone(log);
-    let edge = Edge::start(config, log, Codec::locked(), views, auth(), health.clone());
+    let codec = Codec::locked();
+    let edge = Edge::start_among(exchange, config, log, codec, views, auth(), health.clone());
     let edge = Arc::new(edge);
     let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
