@@ -112,8 +112,7 @@ impl System {
             let nowhere = OpenSearch::new("http://127.0.0.1:1", "").unwrap();
             views = views.search(Arc::new(nowhere));
         }
-        let (edge, url) =
-            serve_edge(&*setup.exchange, setup.config, &log, views, &stop).await;
+        let (edge, url) = serve_edge(&*setup.exchange, setup.config, &log, views, &stop).await;
         let mut system = Self {
             edge,
             url,
