@@ -218,6 +218,21 @@ impl IntoResponses for WriteProblems {
     }
 }
 
+/// Why a search may be refused, beside what other questions may be refused
+/// for.
+pub(crate) struct SearchProblems;
+
+impl IntoResponses for SearchProblems {
+    fn responses() -> Responses {
+        let mut all = ReadProblems::responses();
+        all.extend(problems(&[(
+            429,
+            "Too many searches in a minute (`rate_limited`)",
+        )]));
+        all
+    }
+}
+
 /// The message has another revision.
 pub(crate) struct Outdated;
 

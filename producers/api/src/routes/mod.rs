@@ -7,6 +7,7 @@ mod members;
 mod messages;
 mod outcomes;
 mod reactions;
+mod search;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -37,6 +38,12 @@ pub(crate) fn all() -> OpenApiRouter<Api> {
         .routes(routes!(members::remove))
         .routes(routes!(members::set_role))
         .routes(routes!(outcomes::get))
+        .routes(routes!(search::all))
+        .routes(routes!(search::messages))
+        .routes(routes!(search::conversations))
+        .routes(routes!(search::users))
+        .routes(routes!(search::suggestions))
+        .routes(routes!(search::recent))
 }
 
 /// A page, and in `Link` (RFC 8288) the address of the next.

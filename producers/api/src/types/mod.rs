@@ -4,6 +4,7 @@
 mod command;
 mod conversation;
 mod message;
+mod search;
 
 pub(crate) use command::{DeliveredBody, OutcomeBody, PendingBody};
 pub(crate) use conversation::{
@@ -13,3 +14,4 @@ pub(crate) use conversation::{
 pub(crate) use message::{
     Edit, EditList, Message, MessageEdit, MessagePage, NewMessage, NewReaction,
 };
+pub(crate) use search::{RecentSearches, SearchResults, SuggestionList};

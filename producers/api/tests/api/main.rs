@@ -5,5 +5,6 @@ mod conditions;
 mod conversations;
 mod messages;
 mod protocol;
+mod search;
 mod support;
 mod tenants;

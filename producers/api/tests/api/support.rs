@@ -5,7 +5,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_domain::{Tenant, Timestamp, UserId};
-use tidings_edge::{Edge, EdgeConfig};
+use tidings_edge::{Edge, EdgeConfig, Views};
 use tidings_log::Log;
 use tidings_log::embedded::EmbeddedLog;
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerOptions};
@@ -15,6 +15,7 @@ use tidings_service::{http, telemetry};
 use tidings_sqlite::Database;
 use tidings_testkit::eventually_async;
 use tidings_views::history::{HistoryReader, HistoryWriter, MongoHistory, SqliteHistory};
+use tidings_views::search::SqliteSearch;
 use tidings_wire::Codec;
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +59,7 @@ impl System {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path()).unwrap();
         let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(database.clone(), PARTITIONS).unwrap());
-        let store = Arc::new(SqliteHistory::new(database));
+        let store = Arc::new(SqliteHistory::new(database.clone()));
         store.prepare().await.unwrap();
         let view: Arc<dyn HistoryReader> = if setup.view_is_down {
             let nowhere = "mongodb://127.0.0.1:1/none?serverSelectionTimeoutMS=200";
@@ -67,6 +68,11 @@ impl System {
             store.clone()
         };
         let stop = CancellationToken::new();
+        let search = Arc::new(SqliteSearch::new(database));
+        let searching =
+            tidings_search::projection(Arc::clone(&log), Codec::locked(), search.clone());
+        let stopped = stop.clone();
+        tokio::spawn(async move { searching.run(stopped).await.unwrap() });
         let health = Health::new(telemetry::install_metrics().unwrap());
         let mut config = EdgeConfig::default();
         config.limits.messages_per_minute = setup.messages_per_minute;
@@ -74,7 +80,7 @@ impl System {
             config,
             Arc::clone(&log),
             Codec::locked(),
-            view,
+            Views::new(view).search(search),
             auth(),
             health.clone(),
         );

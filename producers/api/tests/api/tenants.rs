@@ -65,6 +65,12 @@ async fn what_is_another_tenants_is_not_found() {
     }
     let list = other.get("/v1/conversations").await;
     assert_eq!(list.body["conversations"], json!([]));
+    for path in ["", "/messages", "/conversations", "/users"] {
+        let found = other.get(&format!("/v1/search{path}?q=hello")).await;
+        assert_eq!(found.body["hits"], json!([]), "{path}");
+    }
+    let path = format!("/v1/search/messages?q=hello&conversation_id={conversation}");
+    assert_eq!(other.get(&path).await.said(), (404, "not_found"));
     assert_eq!(other.get("/v1/unread").await.body["total"], 0);
     // Nothing of it has changed anything.
     let seen = alice.get(&at).await;
