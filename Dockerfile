@@ -15,7 +15,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && mkdir /out \
     && cp target/release/tidings target/release/tidings-edge \
         target/release/tidings-sequencer target/release/tidings-history \
-        target/release/tidings-search target/release/tidings-api /out/
+        target/release/tidings-search target/release/tidings-api \
+        target/release/tidings-cache /out/
 
 FROM debian:bookworm-slim
 # curl asks /readyz in health checks.
