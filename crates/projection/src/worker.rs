@@ -73,7 +73,7 @@ impl Worker {
             batch,
             gather,
             gathered: Gathered::default(),
-            intake: Intake::new(codec, pause.clone(), meter.clone()),
+            intake: Intake::new(codec, pause.clone(), meter),
             applier,
             ledger: Ledger::default(),
             outage,

@@ -20,7 +20,7 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     retry: bool,
     retry_after_ms: Option<u64>,
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Problem {
@@ -48,7 +48,7 @@ impl Problem {
         };
         let challenge = HeaderValue::try_from(challenge).expect("the parts are printable ASCII");
         Self {
-            header: Some((header::WWW_AUTHENTICATE, challenge)),
+            header: Some(Box::new((header::WWW_AUTHENTICATE, challenge))),
             ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
         }
     }
@@ -155,7 +155,8 @@ impl IntoResponse for Problem {
             let seconds = wait.div_ceil(1_000).max(1);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some((name, value)) = self.header {
+        if let Some(header) = self.header {
+            let (name, value) = *header;
             headers.insert(name, value);
         }
         response

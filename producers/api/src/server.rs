@@ -18,7 +18,6 @@ pub(crate) struct Api {
 
 /// The HTTP API over an edge: every route under `/v1` but the socket's, the
 /// document at `/openapi.json`, and a page to try it at `/docs`.
-#[must_use]
 pub fn router(edge: Arc<Edge>) -> Router {
     let (routes, openapi) = routes::all().split_for_parts();
     let page = SwaggerUi::new("/docs")

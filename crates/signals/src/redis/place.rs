@@ -32,16 +32,19 @@ pub(super) struct Place {
     _stop: DropGuard,
 }
 
+/// The conversations whose members are told of a user.
+type Conversations = Arc<[ConversationId]>;
+
 struct Inner {
     register: Register,
     outage: Arc<Outage>,
     listening: Listening,
     /// The users whose sockets are on this edge.
-    here: Mutex<HashMap<Tenant, HashMap<UserId, Arc<[ConversationId]>>>>,
+    here: Mutex<HashMap<Tenant, HashMap<UserId, Conversations>>>,
     /// Whether somebody came or left of whom Redis does not know.
     unsaid: AtomicBool,
     /// Those who left while Redis was down.
-    left: Mutex<HashMap<(Tenant, UserId), Arc<[ConversationId]>>>,
+    left: Mutex<HashMap<(Tenant, UserId), Conversations>>,
     heard: mpsc::Sender<Signal>,
 }
 

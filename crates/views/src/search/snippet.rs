@@ -42,8 +42,8 @@ fn window(text: &str, mark: usize) -> (usize, usize) {
     let before = text[..mark].char_indices().rev().nth(BEFORE - 1);
     let mut start = before.map_or(0, |(start, _)| start);
     if start > 0 {
-        let near = text[start..mark].char_indices().take(SLACK);
-        let space = near.filter(|(_, c)| c.is_whitespace()).next();
+        let mut near = text[start..mark].char_indices().take(SLACK);
+        let space = near.find(|(_, c)| c.is_whitespace());
         start += space.map_or(0, |(index, c)| index + c.len_utf8());
     }
     let mut end = text[start..]
@@ -51,8 +51,8 @@ fn window(text: &str, mark: usize) -> (usize, usize) {
         .nth(LENGTH)
         .map_or(text.len(), |(index, _)| start + index);
     if end < text.len() {
-        let near = text[mark.min(end)..end].char_indices().rev().take(SLACK);
-        let space = near.filter(|(_, c)| c.is_whitespace()).next();
+        let mut near = text[mark.min(end)..end].char_indices().rev().take(SLACK);
+        let space = near.find(|(_, c)| c.is_whitespace());
         end = space.map_or(end, |(index, _)| mark.min(end) + index);
     }
     (start, end)

@@ -1,5 +1,7 @@
 //! The HTTP API over real HTTP, on a whole system in one process.
 
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+
 mod commands;
 mod conditions;
 mod conversations;

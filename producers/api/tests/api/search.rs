@@ -49,7 +49,7 @@ async fn messages_conversations_and_users_are_found() {
     assert!(second.body["next_cursor"].is_null());
 
     let conversations = alice.get("/v1/search/conversations?q=ops").await;
-    assert_eq!(texts(&conversations.body, "conversation_id"), [id.clone()]);
+    assert_eq!(texts(&conversations.body, "conversation_id"), [id.as_str()]);
     let users = alice.get("/v1/search/users?q=bo").await;
     assert_eq!(texts(&users.body, "user_id"), ["bob"]);
     let all = alice.get("/v1/search?q=three").await;
