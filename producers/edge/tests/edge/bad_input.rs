@@ -109,7 +109,7 @@ async fn bad_frames_get_their_answer_and_the_connection_stays() {
             json!({"type": "search", "id": "q"}),
             error(json!("q"), "invalid"),
         ),
-        (json!({"type": "typing"}), error(json!(null), "unsupported")),
+        (json!({"type": "typing"}), error(json!(null), "invalid")),
         (
             json!({"type": "sync", "id": "q"}),
             error(json!("q"), "invalid"),
