@@ -320,7 +320,7 @@ mod tests {
         let declared = Declared::built_in();
         let plan = plan(&declared, &applied(&declared, 3));
         assert!(plan.is_done());
-        assert_eq!(text(&plan), "Nothing to do: 10 topics are as declared.");
+        assert_eq!(text(&plan), "Nothing to do: 12 topics are as declared.");
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(
             text(&plan),
             "set    message.sent: retention.ms from 1000 to 604800000\n\
-             1 to do; 9 topics are as declared."
+             1 to do; 11 topics are as declared."
         );
         assert_eq!(
             serde_json::to_string(&plan.actions).unwrap(),
@@ -425,6 +425,6 @@ mod tests {
         let made = applied(&Declared::built_in().with_replication_factor(1), 1);
         let plan = plan(&Declared::built_in(), &made);
         assert!(plan.is_done(), "{plan}");
-        assert_eq!(plan.notes.len(), 10);
+        assert_eq!(plan.notes.len(), 12);
     }
 }
