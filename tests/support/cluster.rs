@@ -15,7 +15,16 @@ pub(crate) fn repository() -> &'static Path {
 /// The folder of our binaries, built if they are not up to date.
 fn binaries() -> &'static Path {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
-        let status = Command::new(env!("CARGO"))
+        let mut build = Command::new(env!("CARGO"));
+        // Cargo tells a test about its package in the environment. A build
+        // script that looks at these would run again, and again afterwards.
+        for (name, _) in std::env::vars_os() {
+            let told = name.to_string_lossy();
+            if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
+                build.env_remove(&name);
+            }
+        }
+        let status = build
             // All targets, for then cargo chooses the same features of our
             // dependencies as `cargo test` did, and has nothing left to do.
             .args(["build", "--workspace", "--all-targets", "--locked"])

@@ -22,6 +22,9 @@ use crate::{EdgeId, HEARD, Heard, Orphan, Presence, Signal, Signals, Typing};
 const TYPING: usize = 1_024;
 /// How many are remembered who left while Redis was down.
 const LEFT: usize = 10_000;
+/// After an outage, how many more times it is said who is here: others may
+/// have been slower to listen again.
+const REPEATS: u32 = 3;
 /// How long an edge that ends may take to say so.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -153,6 +156,7 @@ impl Inner {
     /// Redis is down, looks when it is back.
     async fn beat(self: Arc<Self>, timing: RedisTiming) {
         let mut backoff = Backoff::new(timing.heartbeat / 8, timing.heartbeat);
+        let mut repeats = 0;
         loop {
             let is_up = self.outage.is_up();
             let wait = if is_up {
@@ -162,13 +166,15 @@ impl Inner {
                 backoff.next_wait()
             };
             // A beat after the first that worked, when the others listen again.
-            let catch_up = is_up && self.unsaid.load(Ordering::Acquire);
+            let unsaid = self.unsaid.load(Ordering::Acquire);
+            let catch_up = is_up && (unsaid || repeats > 0);
             tokio::time::sleep(wait).await;
             let mut works = true;
             for tenant in self.tenants() {
                 works = works && self.note(self.beat_for(&tenant).await).is_some();
             }
             if catch_up && works {
+                repeats = if unsaid { REPEATS } else { repeats - 1 };
                 self.unsaid.store(false, Ordering::Release);
                 if self.note(self.catch_up().await).is_none() {
                     self.unsaid.store(true, Ordering::Release);
