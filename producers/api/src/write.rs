@@ -51,7 +51,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Write {
         let headers = &parts.headers;
         Ok(Self {
             temp_id: temp_id(headers)?,
-            retry: headers.get(RETRY).is_some_and(|value| value == "true"),
+            retry: retry(headers)?,
             wait: prefer::wait(headers),
         })
     }
@@ -72,6 +72,15 @@ fn temp_id(headers: &HeaderMap) -> Result<TempId, Problem> {
         let detail = format!("Idempotency-Key: {}", error.message);
         Problem::of(error.code, detail)
     })
+}
+
+/// Whether the client says that it sent this before.
+fn retry(headers: &HeaderMap) -> Result<bool, Problem> {
+    match headers.get(RETRY).map(HeaderValue::as_bytes) {
+        None | Some(b"false") => Ok(false),
+        Some(b"true") => Ok(true),
+        Some(_) => Err(Problem::invalid("Tidings-Retry: must be true or false")),
+    }
 }
 
 impl Write {

@@ -103,7 +103,7 @@ pub(crate) struct NewRole {
 )]
 pub(crate) struct ReadUpTo {
     /// The `no` of the last message read. It never goes backwards.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, format = "uint64")]
     up_to: u64,
 }
 

@@ -112,6 +112,7 @@ async fn the_same_key_is_the_same_command() {
     }
     let page = alice.get(&format!("/v1/conversations/{id}/messages")).await;
     assert_eq!(page.body["messages"].as_array().unwrap().len(), 1);
+    assert_eq!(send("m2", "maybe").await.said(), (400, "invalid"));
     let long = "x".repeat(65);
     for bad in ["", "\"\"", &long] {
         assert_eq!(send(bad, "false").await.said(), (400, "invalid"), "{bad}");
