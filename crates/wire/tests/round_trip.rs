@@ -397,15 +397,15 @@ fn a_member_who_went_and_a_tombstone_delete_their_keys() {
 #[test]
 fn json_is_plain() {
     let codec = Codec::locked();
-    let record = codec.encode_command(&commands()[22], trace()).unwrap();
+    let record = codec.encode_command(&commands()[23], trace()).unwrap();
     assert_eq!(
         codec.to_json(&record).unwrap(),
         serde_json::json!({
             "tenant": "acme",
             "conversation_id": "5d1f6b5c-22d4-5e0f-9b3e-000000000001",
             "sender": "alice",
-            "temp_id": "m22",
-            "at": "2023-11-14T22:13:20.022Z",
+            "temp_id": "m23",
+            "at": "2023-11-14T22:13:20.023Z",
             "op": "mute",
             "kind": null,
             "title": null,

@@ -2,13 +2,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_domain::{
-    Content, ConversationId, Decision, Event, Kind, Member, MessageId, Outcome, Own, Role, TempId,
-    Tenant, Timestamp, UserId,
-};
+use tidings_domain::{ConversationId, Decision, Tenant, UserId};
 use tidings_sqlite::Database;
 use tidings_testkit::{OwnRedis, eventually_async};
-use uuid::Uuid;
 
 use super::CachedHistory;
 use crate::Position;
@@ -279,77 +275,4 @@ async fn redis_may_go_and_come_back() {
         world.advance_cache(20).await;
         warm(&mut world).await;
     }
-}
-
-/// What one user has deleted for themselves, another's page still shows.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_hidden_stays_hidden_and_only_from_its_user() {
-    let cache = MokaCache::new(1 << 24);
-    let mut world = World::new(&cache, 3).await;
-    let tenant = Tenant::parse("acme").unwrap();
-    let [ann, ben] = ["ann", "ben"].map(|user| UserId::parse(user).unwrap());
-    let id = ConversationId(Uuid::from_u128(1));
-    let decision = |n: u64, outcome: Outcome| Decision {
-        tenant: tenant.clone(),
-        conversation_id: id,
-        sender: ann.clone(),
-        temp_id: TempId::parse(&format!("t{n}")).unwrap(),
-        message_id: None,
-        at: Timestamp(n.cast_signed()),
-        outcome,
-    };
-    let members = [(&ann, Role::Owner), (&ben, Role::Member)].map(|(user, role)| Member {
-        user_id: user.clone(),
-        role,
-    });
-    let create = Event::ConversationUpdated(tidings_domain::Change::Create {
-        kind: Kind::Group,
-        title: None,
-        members: members.into(),
-    });
-    let sent = |no: u64| Event::MessageSent {
-        message_id: MessageId(Uuid::from_u128(no.into())),
-        no,
-        content: Content::text("hello"),
-        reply_to: None,
-        thread: None,
-        forwarded_from: None,
-    };
-    world.decisions = vec![decision(
-        1,
-        Outcome::Accepted {
-            seq: 1,
-            event: create,
-        },
-    )];
-    for no in 1..=3 {
-        let (seq, event) = (no + 1, sent(no));
-        world
-            .decisions
-            .push(decision(seq, Outcome::Accepted { seq, event }));
-    }
-    let hide = Own::Hide(MessageId(Uuid::from_u128(3)));
-    world.decisions.push(decision(5, Outcome::Noted(hide)));
-    let page = async |world: &World<'_>, user: &UserId| {
-        let page = world.cached.cached_page(&tenant, id, user, 50).await;
-        let page = page.expect("from the cache");
-        page.iter().map(|row| row.no).collect::<Vec<_>>()
-    };
-    world.advance_history(4).await;
-    world.advance_cache(4).await;
-    // The first fills the page, the second what each has hidden.
-    for _ in 0..3 {
-        world.compare().await;
-        world.settle().await;
-    }
-    assert_eq!(page(&world, &ann).await, [3, 2, 1]);
-    assert_eq!(page(&world, &ben).await, [3, 2, 1]);
-    world.advance_history(1).await;
-    world.advance_cache(1).await;
-    for _ in 0..3 {
-        world.compare().await;
-        world.settle().await;
-    }
-    assert_eq!(page(&world, &ann).await, [2, 1]);
-    assert_eq!(page(&world, &ben).await, [3, 2, 1]);
 }
