@@ -4,12 +4,9 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use parking_lot::Mutex;
 use tempfile::TempDir;
 use tidings_domain::{
-    Command, CommandBody, Content, Decision, Digest, Epoch, Event, Outcome, OwnerId, Ownership,
-    Timestamp,
+    Command, CommandBody, Content, Decision, Digest, Epoch, OwnerId, Ownership, Timestamp,
 };
 use tidings_log::embedded::EmbeddedLog;
 use tidings_log::{Appender, Log, LogError, LogReader, read_range};
@@ -18,10 +15,9 @@ use tidings_sqlite::Database;
 use tidings_testkit::{eventually_async, fresh_name, search_url};
 use tidings_views::conformance::search::{Chat, Searchable};
 use tidings_views::search::{
-    Asker, Documents, Filters, Fold, OpenSearch, Page, Query, SearchWriter, SqliteSearch, Wanted,
+    Asker, Filters, Fold, OpenSearch, Page, Query, SearchWriter, SqliteSearch, Wanted,
 };
-use tidings_views::{Position, StoreError};
-use tidings_wire::{Codec, Record, Stored, Topic, TraceParent, names};
+use tidings_wire::{Codec, Record, Stored, Topic, TraceParent};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -228,93 +224,4 @@ async fn opensearch_is_filled_and_filled_again_when_it_lost_its_indexes() {
     world.project(Arc::new(rebuilt.clone())).await;
     world.assert_found_in(&rebuilt).await;
     assert!(world.dead_letters().is_empty());
-}
-
-/// A real store that fails on demand.
-struct Faulty {
-    store: SqliteSearch,
-    /// Every fourth operation fails, some of them after the write was made. Not
-    /// every third: a batch takes three, and would always end in a failure.
-    count: Mutex<usize>,
-    /// Refused as data.
-    poison: Option<&'static str>,
-}
-
-impl Faulty {
-    fn check(&self) -> Result<(), StoreError> {
-        let mut count = self.count.lock();
-        *count += 1;
-        match *count % 8 {
-            0 => Err(StoreError::Transient("now and then".to_owned())),
-            4 => Err(StoreError::Saturated("slow down".to_owned())),
-            _ => Ok(()),
-        }
-    }
-}
-
-#[async_trait]
-impl SearchWriter for Faulty {
-    async fn prepare(&self) -> Result<(), StoreError> {
-        self.check()?;
-        self.store.prepare().await
-    }
-
-    async fn positions(&self) -> Result<Vec<Position>, StoreError> {
-        self.check()?;
-        self.store.positions().await
-    }
-
-    async fn load(&self, wanted: &Wanted) -> Result<Documents, StoreError> {
-        self.check()?;
-        self.store.load(wanted).await
-    }
-
-    async fn write(&self, documents: &Documents, positions: &[Position]) -> Result<(), StoreError> {
-        let refused = documents
-            .messages
-            .values()
-            .any(|message| message.text.is_some() && message.text.as_deref() == self.poison);
-        if refused {
-            return Err(StoreError::Data("will not take this text".to_owned()));
-        }
-        self.store.write(documents, positions).await?;
-        // It was written, but the answer is lost.
-        self.check()
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_fails_loses_nothing_and_what_it_refuses_is_a_dead_letter() {
-    const POISON: &str = "the store chokes on this";
-    let mut world = World::new();
-    let mut chat = Chat::new(3);
-    world.decide_all(&mut chat, 100);
-    let ((_, mut poisoned), _) = chat.said_and_purged("anything");
-    if let Outcome::Accepted {
-        event: Event::MessageSent { content, .. },
-        ..
-    } = &mut poisoned.outcome
-    {
-        *content = Content::text(POISON);
-    }
-    let offset = world.decide(poisoned);
-    world.decided.pop();
-    world.decide_all(&mut chat, 60);
-
-    let store = SqliteSearch::new(world.database.clone());
-    let faulty = Faulty {
-        store: store.clone(),
-        count: Mutex::new(0),
-        poison: Some(POISON),
-    };
-    world.project(Arc::new(faulty)).await;
-    world.assert_found_in(&store).await;
-    let letters = world.dead_letters();
-    assert_eq!(letters.len(), 1);
-    let headers = &letters[0].record.headers;
-    assert_eq!(
-        headers.text(names::DEAD_OFFSET),
-        Some(offset.to_string().as_str())
-    );
-    assert_eq!(headers.text(names::DEAD_CONSUMER), Some("search"));
 }
