@@ -30,7 +30,7 @@ pub struct Withheld {
 
 /// The rows that a run of decisions touches, folded in log order.
 ///
-/// A projection first asks what is [wanted](Wanted), puts what the store has
+/// A projection first asks what is [wanted](crate::Wanted), puts what the store has
 /// into the maps, folds, and writes: what is new of `events`, `edits`,
 /// `outcomes` and `hidden`, what is `withheld`, and the rows of the maps whose
 /// revision grew.
