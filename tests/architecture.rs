@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Which of our crates each of our crates may depend on, tests apart.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("tidings-domain", &[]),
     ("tidings-wire", &["tidings-domain"]),
     ("tidings-sqlite", &[]),
@@ -92,6 +92,21 @@ const ARROWS: [(&str, &[&str]); 17] = [
         ],
     ),
     (
+        "tidings-operate",
+        &[
+            "tidings-domain",
+            "tidings-wire",
+            "tidings-sqlite",
+            "tidings-log",
+            "tidings-views",
+            "tidings-service",
+            "tidings-projection",
+            "tidings-history",
+            "tidings-search",
+            "tidings-cache",
+        ],
+    ),
+    (
         "tidings-cli",
         &[
             "tidings-domain",
@@ -108,6 +123,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "tidings-history",
             "tidings-search",
             "tidings-cache",
+            "tidings-operate",
         ],
     ),
     ("tidings-testkit", &[]),
