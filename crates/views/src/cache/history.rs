@@ -134,23 +134,16 @@ impl CachedHistory {
             self.refresh(Refresh::Recent(tenant.clone(), id, viewer.clone()));
             return None;
         };
-        let from_no = recent.messages.last().map_or(1, |oldest| oldest.no);
-        let hidden = value(&found[1], Hidden::decode).filter(|hidden| hidden.from_no <= from_no);
+        let hidden = value(&found[1], Hidden::decode);
         count("hidden", hidden.is_some());
         let Some(hidden) = hidden else {
-            let ids = recent.messages.iter().map(|row| row.message_id).collect();
-            self.refresh(Refresh::Hidden {
-                tenant: tenant.clone(),
-                conversation_id: id,
-                user: viewer.clone(),
-                from_no,
-                ids,
-            });
+            self.refresh(Refresh::Hidden(tenant.clone(), id, viewer.clone()));
             return None;
         };
+        let hidden = hidden.0?;
         let is_all = recent.is_all();
         let mut shown = recent.messages;
-        shown.retain(|row| !hidden.messages.contains(&row.message_id.0));
+        shown.retain(|row| !hidden.contains(&row.message_id.0));
         // What is older than these is not here.
         if shown.len() < limit && !is_all {
             return None;
@@ -389,6 +382,19 @@ impl HistoryReader for CachedHistory {
         messages: &[MessageId],
     ) -> Result<Vec<MessageId>, StoreError> {
         self.shared.history.hidden(tenant, user_id, messages).await
+    }
+
+    async fn hidden_in(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        user_id: &UserId,
+        limit: usize,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let history = &self.shared.history;
+        history
+            .hidden_in(tenant, conversation_id, user_id, limit)
+            .await
     }
 
     async fn outcome(

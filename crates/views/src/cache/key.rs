@@ -11,7 +11,7 @@ pub enum Key {
     Recent(Tenant, ConversationId),
     /// Its members.
     Members(Tenant, ConversationId),
-    /// What a user has deleted for themselves of its newest messages.
+    /// What a user has deleted for themselves of its messages.
     Hidden(Tenant, ConversationId, UserId),
     /// A user's places in conversations.
     Places(Tenant, UserId),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidings_domain::{ConversationId, MessageId, Tenant, UserId};
+use tidings_domain::{ConversationId, Tenant, UserId};
 use tokio::sync::Semaphore;
 
 use super::history::Shared;
@@ -16,6 +16,8 @@ use crate::StoreError;
 const RECENT: usize = 50;
 /// Up to how many members of a conversation are kept.
 const MEMBERS: usize = 500;
+/// Up to how many messages that a user has hidden in a conversation are kept.
+const HIDDEN: usize = 500;
 /// Up to how many places of a user are kept.
 const PLACES: usize = 500;
 /// How many places are read at once.
@@ -31,13 +33,7 @@ pub(super) enum Refresh {
     /// As this user sees it, who has hidden none of it, or it is not kept.
     Recent(Tenant, ConversationId, UserId),
     Members(Tenant, ConversationId),
-    Hidden {
-        tenant: Tenant,
-        conversation_id: ConversationId,
-        user: UserId,
-        from_no: u64,
-        ids: Vec<MessageId>,
-    },
+    Hidden(Tenant, ConversationId, UserId),
     Places(Tenant, UserId),
 }
 
@@ -47,12 +43,7 @@ impl Refresh {
             Self::Head(tenant, id) => Key::Head(tenant.clone(), *id),
             Self::Recent(tenant, id, _) => Key::Recent(tenant.clone(), *id),
             Self::Members(tenant, id) => Key::Members(tenant.clone(), *id),
-            Self::Hidden {
-                tenant,
-                conversation_id,
-                user,
-                ..
-            } => Key::Hidden(tenant.clone(), *conversation_id, user.clone()),
+            Self::Hidden(tenant, id, user) => Key::Hidden(tenant.clone(), *id, user.clone()),
             Self::Places(tenant, user) => Key::Places(tenant.clone(), user.clone()),
         }
     }
@@ -135,20 +126,7 @@ impl Shared {
             Refresh::Head(tenant, id) => self.read_head(tenant, *id).await?,
             Refresh::Recent(tenant, id, viewer) => self.read_recent(tenant, *id, viewer).await?,
             Refresh::Members(tenant, id) => Some(self.read_members(tenant, *id).await?),
-            Refresh::Hidden {
-                tenant,
-                user,
-                from_no,
-                ids,
-                ..
-            } => {
-                let hidden = self.history.hidden(tenant, user, ids).await?;
-                let hidden = Hidden {
-                    from_no: *from_no,
-                    messages: hidden.into_iter().map(|id| id.0).collect(),
-                };
-                Some(hidden.encode())
-            }
+            Refresh::Hidden(tenant, id, user) => Some(self.read_hidden(tenant, *id, user).await?),
             Refresh::Places(tenant, user) => self.read_places(tenant, user).await?,
         };
         match value {
@@ -240,6 +218,20 @@ impl Shared {
         let members = self.history.members(tenant, id, None, MEMBERS + 1).await?;
         let few = (members.len() <= MEMBERS).then_some(members);
         Ok(Members(few).encode())
+    }
+
+    /// All of it, and not only what is hidden of the messages at hand: a message
+    /// may come, and be hidden, while this is read.
+    async fn read_hidden(
+        &self,
+        tenant: &Tenant,
+        id: ConversationId,
+        user: &UserId,
+    ) -> Result<Vec<u8>, StoreError> {
+        let hidden = self.history.hidden_in(tenant, id, user, HIDDEN + 1).await?;
+        let few = hidden.len() <= HIDDEN;
+        let ids = hidden.into_iter().map(|message| message.0);
+        Ok(Hidden(few.then(|| ids.collect())).encode())
     }
 
     /// A user's places, page by page. A conversation that moves meanwhile may

@@ -33,12 +33,11 @@ impl Recent {
     }
 }
 
-/// What a user has deleted for themselves of messages from `from_no` on.
+/// What a user has deleted for themselves of a conversation's messages, those
+/// to come among them: only another deletion changes it. None: too many to be
+/// kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Hidden {
-    pub(super) from_no: u64,
-    pub(super) messages: Vec<Uuid>,
-}
+pub(super) struct Hidden(pub(super) Option<Vec<Uuid>>);
 
 /// The members of a conversation, by user id; none: too many to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

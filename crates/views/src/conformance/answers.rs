@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use tidings_domain::{
-    Change, ConversationId, Decision, Event, EventRow, FirstOutcome, Kind, Member, Model, Outcome,
-    Role, TempId, Tenant, Timestamp, UserId,
+    Change, ConversationId, Decision, Event, EventRow, FirstOutcome, Kind, Member, MessageId,
+    Model, Outcome, Role, TempId, Tenant, Timestamp, UserId,
 };
 use uuid::Uuid;
 
@@ -174,8 +174,37 @@ pub async fn answers_like_the_model(store: &dyn Dump, seed: u64) {
             );
         }
     }
+    hidden_are_the_models(store, &model).await;
     pages_are_the_models(store, &model).await;
     outcomes_are_first_decisions(store, &decisions).await;
+}
+
+/// What a user has hidden in a conversation, in each and also in those in which
+/// they have hidden nothing.
+async fn hidden_are_the_models(store: &dyn Dump, model: &Model) {
+    for (tenant, user) in everybody(model) {
+        for id in model.conversations.keys() {
+            let expected: BTreeSet<_> = hidden_in(model, &tenant, *id, &user).collect();
+            let found = store.hidden_in(&tenant, *id, &user, 1_000).await;
+            let found = found.expect("reads");
+            assert_eq!(found.len(), expected.len());
+            assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+            let one = store.hidden_in(&tenant, *id, &user, 1).await;
+            assert_eq!(one.expect("reads").len(), expected.len().min(1));
+        }
+    }
+}
+
+fn hidden_in(
+    model: &Model,
+    tenant: &Tenant,
+    id: ConversationId,
+    user: &UserId,
+) -> impl Iterator<Item = MessageId> {
+    let own = model.hidden.values().filter(move |row| {
+        row.tenant == *tenant && row.user_id == *user && row.conversation_id == id
+    });
+    own.map(|row| row.message_id)
 }
 
 /// The answer to `outcome` is the first decision of a command that made an
@@ -280,8 +309,14 @@ pub async fn keeps_tenants_apart(store: &dyn Dump, seed: u64) {
             assert_eq!(thread.await.expect("reads"), []);
         }
     }
-    for (tenant, user, id) in model.hidden.keys() {
+    for ((tenant, user, id), row) in &model.hidden {
         for other in others(tenant) {
+            let there = row.conversation_id;
+            let found = store
+                .hidden_in(&other, there, user, 9)
+                .await
+                .expect("reads");
+            assert_eq!(found.len(), hidden_in(&model, &other, there, user).count());
             let own = model
                 .hidden
                 .contains_key(&(other.clone(), user.clone(), *id));

@@ -181,7 +181,7 @@ impl Decisions {
                     if !self.random.one_in(4) {
                         sender = self.users[about.author].clone();
                     }
-                    self.edit_or_delete(about)
+                    self.edit_or_delete(conversation_id, about)
                 }
                 14..17 => self.react(conversation_id),
                 17 => CommandBody::Read {
@@ -247,13 +247,15 @@ impl Decisions {
         )
     }
 
-    fn edit_or_delete(&mut self, about: Posted) -> CommandBody {
+    fn edit_or_delete(&mut self, place: ConversationId, about: Posted) -> CommandBody {
         let message_id = about.message_id;
         let author = Some(self.users[about.author].clone());
         let scope = match self.random.below(9) {
             0 => DeleteScope::Everyone,
             1 => DeleteScope::Purge,
-            2 => DeleteScope::Me,
+            // An edge has seen that the message is of this conversation; the
+            // sequencer, which knows no messages, relies on it.
+            2 if about.conversation_id == place => DeleteScope::Me,
             _ => {
                 let content = self.content();
                 return CommandBody::Edit {

@@ -133,6 +133,16 @@ pub trait HistoryReader: Send + Sync {
         messages: &[MessageId],
     ) -> Result<Vec<MessageId>, StoreError>;
 
+    /// What a user has deleted for themselves in a conversation, at most
+    /// `limit` messages, in no order.
+    async fn hidden_in(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        user_id: &UserId,
+        limit: usize,
+    ) -> Result<Vec<MessageId>, StoreError>;
+
     /// The first decision of a command: the first that made an event, else the
     /// first that noted an own change, else the first of all.
     async fn outcome(

@@ -1,3 +1,5 @@
+mod hidden;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,17 +39,29 @@ fn at(offset: usize) -> Position {
 
 impl<'a> World<'a> {
     async fn new<C: Forgetful + Clone + 'static>(cache: &'a C, seed: u64) -> Self {
+        let reader = Arc::new(cache.clone());
+        let decisions = Decisions::new(seed).take(200);
+        Self::with(cache, reader, Duration::from_secs(1), decisions).await
+    }
+
+    /// Whose readers reach the cache by `reader`, with a time limit for each
+    /// question to it.
+    async fn with(
+        cache: &'a dyn Forgetful,
+        reader: Arc<dyn CacheReader>,
+        limit: Duration,
+        decisions: Vec<Decision>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let history = SqliteHistory::new(Database::open(folder.path()).unwrap());
         history.prepare().await.unwrap();
-        let reader: Arc<dyn CacheReader> = Arc::new(cache.clone());
         let view = Arc::new(history.clone());
-        let cached = CachedHistory::new(view, reader, 1, Duration::from_secs(1));
+        let cached = CachedHistory::new(view, reader, 1, limit);
         Self {
             history,
             cache,
             cached,
-            decisions: Decisions::new(seed).take(200),
+            decisions,
             in_history: 0,
             in_cache: 0,
             hits: 0,

@@ -27,7 +27,7 @@ use scripts::SCRIPTS;
 
 /// The shape of what is stored. Another one is another view: nothing that an
 /// earlier one wrote is read.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 /// Commands in one round trip.
 const CHUNK: usize = 1_000;
 /// Connections to Redis.

@@ -252,6 +252,16 @@ impl HistoryReader for MongoHistory {
         read::hidden(self, tenant, user_id, messages).await
     }
 
+    async fn hidden_in(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        user_id: &UserId,
+        limit: usize,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        read::hidden_in(self, tenant, conversation_id, user_id, limit).await
+    }
+
     async fn message(
         &self,
         tenant: &Tenant,

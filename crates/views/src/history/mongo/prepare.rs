@@ -32,16 +32,22 @@ const COLLECTIONS: [&str; 8] = [
 ///   a bound, in its order backwards;
 /// - `messages {thread, no}`: the same of a thread; of the messages in one only;
 /// - `edits {message_id, seq}`: the edits of a message: the first equal, in the
-///   order of the second.
+///   order of the second;
+/// - `hidden {tenant, user_id, conversation_id}`: what a user has deleted for
+///   themselves in a conversation: all equal.
 ///
 /// All else is found by `_id`.
-pub(super) fn indexes() -> [(&'static str, Document); 5] {
+pub(super) fn indexes() -> [(&'static str, Document); 6] {
     [
         ("members", doc! { "tenant": 1, "user_id": 1 }),
         ("members", doc! { "conversation_id": 1, "user_id": 1 }),
         ("messages", doc! { "conversation_id": 1, "no": 1 }),
         ("messages", doc! { "thread": 1, "no": 1 }),
         ("edits", doc! { "message_id": 1, "seq": 1 }),
+        (
+            "hidden",
+            doc! { "tenant": 1, "user_id": 1, "conversation_id": 1 },
+        ),
     ]
 }
 

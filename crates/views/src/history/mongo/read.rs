@@ -336,6 +336,25 @@ pub(super) async fn hidden(
     Ok(rows.into_iter().map(|row| row.message_id).collect())
 }
 
+/// What a user has hidden in a conversation.
+pub(super) async fn hidden_in(
+    history: &MongoHistory,
+    tenant: &Tenant,
+    conversation_id: ConversationId,
+    user_id: &UserId,
+    limit: usize,
+) -> Result<Vec<MessageId>> {
+    let filter = doc! {
+        "tenant": tenant.as_str(),
+        "user_id": user_id.as_str(),
+        "conversation_id": id_text(conversation_id.0),
+    };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let options = FindOptions::builder().limit(limit).build();
+    let rows: Vec<HiddenRow> = find(history, filter, options).await?;
+    Ok(rows.into_iter().map(|row| row.message_id).collect())
+}
+
 /// The last message of each conversation that this user has not hidden.
 async fn last_messages(
     history: &MongoHistory,

@@ -256,6 +256,20 @@ impl HistoryReader for SqliteHistory {
         .await
     }
 
+    async fn hidden_in(
+        &self,
+        tenant: &Tenant,
+        conversation_id: ConversationId,
+        user_id: &UserId,
+        limit: usize,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let (tenant, user_id) = (tenant.clone(), user_id.clone());
+        self.read(move |connection| {
+            read::hidden_in(connection, &tenant, conversation_id, &user_id, limit)
+        })
+        .await
+    }
+
     async fn message(
         &self,
         tenant: &Tenant,

@@ -227,6 +227,25 @@ pub(super) fn is_hidden(
         ])
 }
 
+pub(super) fn hidden_in(
+    connection: &Connection,
+    tenant: &Tenant,
+    conversation_id: ConversationId,
+    user_id: &UserId,
+    limit: usize,
+) -> rusqlite::Result<Vec<MessageId>> {
+    let of_conversation = params![
+        tenant.as_str(),
+        user_id.as_str(),
+        conversation_id.0.as_bytes(),
+        signed(limit as u64)
+    ];
+    connection
+        .prepare_cached(schema::HIDDEN_IN)?
+        .query_map(of_conversation, |row| required_id(row, 0).map(MessageId))?
+        .collect()
+}
+
 /// The last message of a conversation that this user has not hidden.
 fn last_message(
     connection: &Connection,

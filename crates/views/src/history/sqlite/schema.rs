@@ -80,6 +80,8 @@ CREATE TABLE IF NOT EXISTS history_hidden (
     conversation_id BLOB NOT NULL,
     PRIMARY KEY (tenant, user_id, message_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS history_hidden_by_conversation
+    ON history_hidden (tenant, user_id, conversation_id);
 
 CREATE TABLE IF NOT EXISTS history_conversations (
     conversation_id BLOB NOT NULL PRIMARY KEY,
@@ -283,6 +285,9 @@ pub(super) const EDITS: &str = "SELECT e.message_id, e.seq, e.conversation_id, e
 pub(super) const IS_HIDDEN: &str = "SELECT 1 FROM history_hidden \
     WHERE tenant = ?1 AND user_id = ?2 AND message_id = ?3";
 
+pub(super) const HIDDEN_IN: &str = "SELECT message_id FROM history_hidden \
+    WHERE tenant = ?1 AND user_id = ?2 AND conversation_id = ?3 LIMIT ?4";
+
 pub(super) const LOAD_CONVERSATION: &str = concat!(
     "SELECT ",
     columns!(conversations),
@@ -353,6 +358,7 @@ pub(super) const SEARCHES: &[&str] = &[
     THREAD_PAGE,
     EDITS,
     IS_HIDDEN,
+    HIDDEN_IN,
     LOAD_CONVERSATION,
     CONVERSATION,
     LOAD_MEMBER,
