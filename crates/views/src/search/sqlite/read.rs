@@ -15,9 +15,22 @@ use crate::search::{
     MessageHit, Page, Query, Wanted,
 };
 
+/// All positions: one row a partition.
+const POSITIONS: &str = "SELECT partition, offset, epoch, owner FROM search_positions";
+
+pub(super) const LOAD_CONVERSATION: &str = "
+SELECT conversation_id, kind, title, created_at, tenant, version
+FROM search_conversations WHERE conversation_id = ?1";
+
+pub(super) const LOAD_HIDDEN: &str = "SELECT user_id FROM search_hidden WHERE message_id = ?1";
+
+pub(super) const LOAD_MESSAGE: &str = "
+SELECT conversation_id, tenant, no, sender, at, text, has_attachment, version
+FROM search_messages WHERE message_id = ?1";
+
 pub(super) fn positions(connection: &Connection) -> rusqlite::Result<Vec<Position>> {
     connection
-        .prepare_cached("SELECT partition, offset, epoch, owner FROM search_positions")?
+        .prepare_cached(POSITIONS)?
         .query_map([], |row| {
             let epoch: Option<i64> = row.get(2)?;
             let owner: Option<[u8; 16]> = row.get(3)?;
@@ -40,10 +53,7 @@ pub(super) fn load(connection: &Connection, wanted: &Wanted) -> rusqlite::Result
             documents.messages.insert(*id, message);
         }
     }
-    let mut find = connection.prepare_cached(
-        "SELECT conversation_id, kind, title, created_at, tenant, version
-         FROM search_conversations WHERE conversation_id = ?1",
-    )?;
+    let mut find = connection.prepare_cached(LOAD_CONVERSATION)?;
     for id in &wanted.conversations {
         let found = find.query_row([id.0.as_bytes()], |row| {
             let hit = conversation_hit(row)?;
@@ -69,14 +79,11 @@ fn load_message(
 ) -> rusqlite::Result<Option<MessageDocument>> {
     let key = message_id.0.as_bytes();
     let hidden_for: BTreeSet<UserId> = connection
-        .prepare_cached("SELECT user_id FROM search_hidden WHERE message_id = ?1")?
+        .prepare_cached(LOAD_HIDDEN)?
         .query_map([key], |row| parsed(row, 0, UserId::parse))?
         .collect::<rusqlite::Result<_>>()?;
     connection
-        .prepare_cached(
-            "SELECT conversation_id, tenant, no, sender, at, text, has_attachment, version
-             FROM search_messages WHERE message_id = ?1",
-        )?
+        .prepare_cached(LOAD_MESSAGE)?
         .query_row([key], |row| {
             Ok(MessageDocument {
                 message_id,
@@ -106,6 +113,18 @@ AND (:has_attachment IS NULL OR m.has_attachment = :has_attachment)
 AND NOT EXISTS (SELECT 1 FROM search_hidden h
                 WHERE h.message_id = m.message_id AND h.user_id = :user)";
 
+pub(super) fn count_of_messages() -> String {
+    format!("SELECT count(*) {MATCHING}")
+}
+
+pub(super) fn page_of_messages() -> String {
+    format!(
+        "SELECT m.message_id, m.conversation_id, m.no, m.sender, m.at, m.text {MATCHING}
+         AND (:after_at IS NULL OR (m.at, m.message_id) < (:after_at, :after_id))
+         ORDER BY m.at DESC, m.message_id DESC LIMIT :limit"
+    )
+}
+
 pub(super) fn messages(
     connection: &Connection,
     asker: &Asker,
@@ -131,7 +150,7 @@ pub(super) fn messages(
         (":user", &user),
     ];
     let total: i64 = connection
-        .prepare_cached(&format!("SELECT count(*) {MATCHING}"))?
+        .prepare_cached(&count_of_messages())?
         .query_row(&matching, |row| row.get(0))?;
 
     let after_at = page.after.map(|(at, _)| at.0);
@@ -142,11 +161,7 @@ pub(super) fn messages(
     paged.push((":after_id", &after_id));
     paged.push((":limit", &limit));
     let hits = connection
-        .prepare_cached(&format!(
-            "SELECT m.message_id, m.conversation_id, m.no, m.sender, m.at, m.text {MATCHING}
-             AND (:after_at IS NULL OR (m.at, m.message_id) < (:after_at, :after_id))
-             ORDER BY m.at DESC, m.message_id DESC LIMIT :limit"
-        ))?
+        .prepare_cached(&page_of_messages())?
         .query_map(paged.as_slice(), |row| {
             Ok(MessageHit {
                 message_id: MessageId(id(row, 0)?),
@@ -173,6 +188,18 @@ AND ((:words IS NOT NULL AND c.number IN
       (SELECT 1 FROM search_members p WHERE p.conversation_id = c.conversation_id
        AND p.folded >= :prefix AND p.folded < :prefix_end AND p.is_present)))";
 
+pub(super) fn count_of_conversations() -> String {
+    format!("SELECT count(*) {CONVERSATIONS}")
+}
+
+pub(super) fn page_of_conversations() -> String {
+    format!(
+        "SELECT c.conversation_id, c.kind, c.title, c.created_at {CONVERSATIONS}
+         AND (:after_at IS NULL OR (c.created_at, c.conversation_id) < (:after_at, :after_id))
+         ORDER BY c.created_at DESC, c.conversation_id DESC LIMIT :limit"
+    )
+}
+
 pub(super) fn conversations(
     connection: &Connection,
     asker: &Asker,
@@ -195,7 +222,7 @@ pub(super) fn conversations(
         (":prefix_end", &prefix_end),
     ];
     let total: i64 = connection
-        .prepare_cached(&format!("SELECT count(*) {CONVERSATIONS}"))?
+        .prepare_cached(&count_of_conversations())?
         .query_row(&matching, |row| row.get(0))?;
 
     let after_at = page.after.map(|(at, _)| at.0);
@@ -206,15 +233,19 @@ pub(super) fn conversations(
     paged.push((":after_id", &after_id));
     paged.push((":limit", &limit));
     let hits = connection
-        .prepare_cached(&format!(
-            "SELECT c.conversation_id, c.kind, c.title, c.created_at {CONVERSATIONS}
-             AND (:after_at IS NULL OR (c.created_at, c.conversation_id) < (:after_at, :after_id))
-             ORDER BY c.created_at DESC, c.conversation_id DESC LIMIT :limit"
-        ))?
+        .prepare_cached(&page_of_conversations())?
         .query_map(paged.as_slice(), conversation_hit)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(Found::page(hits, total.cast_unsigned(), page.limit))
 }
+
+pub(super) const COUNT_OF_USERS: &str = "
+SELECT count(*) FROM search_users WHERE tenant = ?1 AND folded >= ?2 AND folded < ?3";
+
+pub(super) const PAGE_OF_USERS: &str = "
+SELECT user_id FROM search_users
+WHERE tenant = ?1 AND folded >= ?2 AND folded < ?3 AND (folded, user_id) > (?4, ?5)
+ORDER BY folded, user_id LIMIT ?6";
 
 pub(super) fn users(
     connection: &Connection,
@@ -224,18 +255,12 @@ pub(super) fn users(
 ) -> rusqlite::Result<Found<UserId>> {
     let end = end_of_prefix(prefix);
     let total: i64 = connection
-        .prepare_cached(
-            "SELECT count(*) FROM search_users WHERE tenant = ?1 AND folded >= ?2 AND folded < ?3",
-        )?
+        .prepare_cached(COUNT_OF_USERS)?
         .query_row(params![tenant.as_str(), prefix, end], |row| row.get(0))?;
     // What comes after nothing comes after the empty id.
     let after = page.after.as_ref().map_or("", UserId::as_str);
     let hits = connection
-        .prepare_cached(
-            "SELECT user_id FROM search_users
-             WHERE tenant = ?1 AND folded >= ?2 AND folded < ?3 AND (folded, user_id) > (?4, ?5)
-             ORDER BY folded, user_id LIMIT ?6",
-        )?
+        .prepare_cached(PAGE_OF_USERS)?
         .query_map(
             params![
                 tenant.as_str(),

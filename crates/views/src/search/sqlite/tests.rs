@@ -1,6 +1,6 @@
 use tidings_sqlite::Database;
 
-use super::SqliteSearch;
+use super::{SqliteSearch, read, write};
 use crate::conformance::search as conformance;
 use crate::search::SearchWriter;
 
@@ -37,6 +37,54 @@ async fn finds_the_lines_that_grep_finds() {
     let (lines, words) = conformance::irc();
     with_store(async |store| {
         conformance::finds_the_lines_that_grep_finds(store, &lines, &words).await;
+    })
+    .await;
+}
+
+/// Every statement that looks for rows finds them by an index or by their
+/// words. The list of one's conversations comes as JSON, and is read whole.
+#[tokio::test]
+async fn every_query_searches_an_index() {
+    let fixed = [
+        read::LOAD_CONVERSATION,
+        read::LOAD_HIDDEN,
+        read::LOAD_MESSAGE,
+        read::COUNT_OF_USERS,
+        read::PAGE_OF_USERS,
+        write::STORED_MESSAGE,
+        write::STORED_CONVERSATION,
+        write::CLEAR_HIDDEN,
+    ];
+    let made = [
+        read::count_of_messages(),
+        read::page_of_messages(),
+        read::count_of_conversations(),
+        read::page_of_conversations(),
+    ];
+    let queries = fixed.map(str::to_owned).into_iter().chain(made);
+    let is_search = |step: &str| {
+        !step.starts_with("SCAN")
+            || step.starts_with("SCAN json_each VIRTUAL TABLE INDEX 1:")
+            // The letter says that it is found by its words.
+            || step.starts_with("SCAN search_words VIRTUAL TABLE INDEX 0:M")
+            || step.starts_with("SCAN search_titles VIRTUAL TABLE INDEX 0:M")
+            || step == "SCAN CONSTANT ROW"
+    };
+    with_store(async |store| {
+        for query in queries {
+            let explain = format!("EXPLAIN QUERY PLAN {query}");
+            let plan = store.read(move |connection| {
+                let mut statement = connection.prepare(&explain)?;
+                let nulls = vec![rusqlite::types::Null; statement.parameter_count()];
+                let steps = statement.query_map(rusqlite::params_from_iter(nulls), |row| {
+                    row.get::<_, String>(3)
+                })?;
+                steps.collect::<rusqlite::Result<Vec<_>>>()
+            });
+            let plan = plan.await.expect("explains");
+            assert!(!plan.is_empty(), "{query}");
+            assert!(plan.iter().all(|step| is_search(step)), "{query}: {plan:?}");
+        }
     })
     .await;
 }

@@ -5,6 +5,22 @@ use crate::Position;
 use crate::search::words::{folded, indexed};
 use crate::search::{ConversationDocument, Documents, MemberDocument, MessageDocument};
 
+pub(super) const STORED_MESSAGE: &str =
+    "SELECT number, version, text FROM search_messages WHERE message_id = ?1";
+
+const UPSERT_MESSAGE: &str = "
+INSERT INTO search_messages
+(message_id, conversation_id, tenant, no, sender, at, text, has_attachment, version)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+ON CONFLICT (message_id) DO UPDATE SET
+text = excluded.text, has_attachment = excluded.has_attachment, version = excluded.version
+RETURNING number";
+
+pub(super) const CLEAR_HIDDEN: &str = "DELETE FROM search_hidden WHERE message_id = ?1";
+
+pub(super) const STORED_CONVERSATION: &str =
+    "SELECT number, version, title FROM search_conversations WHERE conversation_id = ?1";
+
 /// A document of any sort.
 pub(super) enum Document {
     Message(MessageDocument),
@@ -50,7 +66,7 @@ type Stored = (i64, i64, Option<String>);
 fn write_message(connection: &Connection, message: &MessageDocument) -> rusqlite::Result<()> {
     let id = message.message_id.0.as_bytes();
     let stored: Option<Stored> = connection
-        .prepare_cached("SELECT number, version, text FROM search_messages WHERE message_id = ?1")?
+        .prepare_cached(STORED_MESSAGE)?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     if matches!(stored, Some((_, version, _)) if version >= message.version) {
@@ -64,38 +80,26 @@ fn write_message(connection: &Connection, message: &MessageDocument) -> rusqlite
             )?
             .execute(params![number, indexed(&text)])?;
     }
-    let number: i64 = connection
-        .prepare_cached(
-            "INSERT INTO search_messages
-             (message_id, conversation_id, tenant, no, sender, at, text, has_attachment, version)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (message_id) DO UPDATE SET
-             text = excluded.text, has_attachment = excluded.has_attachment,
-             version = excluded.version
-             RETURNING number",
-        )?
-        .query_row(
-            params![
-                id,
-                message.conversation_id.0.as_bytes(),
-                message.tenant.as_str(),
-                message.no.cast_signed(),
-                message.by.as_str(),
-                message.at.0,
-                message.text,
-                message.has_attachment,
-                message.version,
-            ],
-            |row| row.get(0),
-        )?;
+    let number: i64 = connection.prepare_cached(UPSERT_MESSAGE)?.query_row(
+        params![
+            id,
+            message.conversation_id.0.as_bytes(),
+            message.tenant.as_str(),
+            message.no.cast_signed(),
+            message.by.as_str(),
+            message.at.0,
+            message.text,
+            message.has_attachment,
+            message.version,
+        ],
+        |row| row.get(0),
+    )?;
     if let Some(text) = &message.text {
         connection
             .prepare_cached("INSERT INTO search_words (rowid, words) VALUES (?1, ?2)")?
             .execute(params![number, indexed(text)])?;
     }
-    connection
-        .prepare_cached("DELETE FROM search_hidden WHERE message_id = ?1")?
-        .execute([id])?;
+    connection.prepare_cached(CLEAR_HIDDEN)?.execute([id])?;
     let mut hide = connection
         .prepare_cached("INSERT INTO search_hidden (message_id, user_id) VALUES (?1, ?2)")?;
     for user in &message.hidden_for {
@@ -110,9 +114,7 @@ fn write_conversation(
 ) -> rusqlite::Result<()> {
     let id = conversation.conversation_id.0.as_bytes();
     let stored: Option<Stored> = connection
-        .prepare_cached(
-            "SELECT number, version, title FROM search_conversations WHERE conversation_id = ?1",
-        )?
+        .prepare_cached(STORED_CONVERSATION)?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     if matches!(stored, Some((_, version, _)) if version >= conversation.version) {
