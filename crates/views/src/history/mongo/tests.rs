@@ -1,6 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use mongodb::bson::{Document, doc};
+use mongodb::Client;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::event::EventHandler;
+use mongodb::event::command::CommandEvent;
+use mongodb::options::ClientOptions;
+use parking_lot::Mutex;
 use tidings_domain::Rows;
 
 use super::{MongoHistory, prepare};
@@ -121,6 +127,124 @@ async fn the_indexes_are_those_the_queries_need() {
         }
     }
     drop_database(history).await;
+}
+
+/// A search that was sent to the server: the collection, what it asks for, and
+/// in which order.
+#[derive(Clone, Debug)]
+struct Search {
+    collection: String,
+    filter: Document,
+    sort: Document,
+}
+
+impl Search {
+    /// The searches in a command.
+    fn of(name: &str, command: &Document) -> Vec<Self> {
+        let Ok(collection) = command.get_str(name) else {
+            return Vec::new();
+        };
+        let search = |filter: Document, sort| Self {
+            collection: collection.to_owned(),
+            filter,
+            sort,
+        };
+        match name {
+            "find" => {
+                let part = |name| command.get_document(name).cloned().unwrap_or_default();
+                vec![search(part("filter"), part("sort"))]
+            }
+            "update" => {
+                let updates = command.get_array("updates").expect("updates");
+                let queries = updates
+                    .iter()
+                    .map(|it| it.as_document().expect("an update"));
+                queries
+                    .map(|it| it.get_document("q").expect("a query").clone())
+                    .map(|query| search(query, Document::new()))
+                    .collect()
+            }
+            "delete" | "aggregate" | "findAndModify" | "count" | "distinct" => {
+                panic!("no check for {name}")
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether this index leads to what is asked for, in the order that is
+    /// wanted: the first of its fields are equal to a value, and the next may
+    /// have a bound and give the order. What else is asked for, few fail.
+    fn is_served_by(&self, index: &Document) -> bool {
+        const OF_FEW: [&str; 3] = ["tenant", "state.role", "content"];
+        let is_equal = |field: &&String| {
+            let value = self.filter.get(*field);
+            value.is_some_and(|value| !matches!(value, Bson::Document(_)))
+        };
+        let equal: Vec<_> = index.keys().take_while(is_equal).collect();
+        let next = index.keys().nth(equal.len());
+        let is_found = |field: &String| {
+            equal.contains(&field) || next == Some(field) || OF_FEW.contains(&field.as_str())
+        };
+        !equal.is_empty()
+            && self.filter.keys().all(is_found)
+            && (self.sort.is_empty() || self.sort.keys().eq(next))
+    }
+
+    /// Whether it asks for documents by `_id` and nothing else.
+    fn is_by_id(&self) -> bool {
+        let is_id = |value: &Bson| match value {
+            Bson::String(_) | Bson::Int32(_) | Bson::Int64(_) => true,
+            Bson::Document(list) => list.keys().eq(["$in"]),
+            _ => false,
+        };
+        self.filter.keys().eq(["_id"]) && self.filter.get("_id").is_some_and(is_id)
+    }
+}
+
+/// The server of the tests has no `explain`, so the plans are shown from what
+/// was sent: everything that is asked for in the conformance suite is found by
+/// `_id` or by an index, and there is no index without a question.
+#[tokio::test]
+async fn every_search_is_served_by_an_index() {
+    let uri = tokio::task::spawn_blocking(tidings_testkit::mongodb_uri)
+        .await
+        .expect("a server");
+    let uri = tidings_testkit::fresh_database(uri);
+    let mut options = ClientOptions::parse(&uri).await.expect("an address");
+    let searches: Arc<Mutex<Vec<Search>>> = Arc::default();
+    let seen = Arc::clone(&searches);
+    options.command_event_handler = Some(EventHandler::callback(move |event| {
+        if let CommandEvent::Started(sent) = event {
+            let of_command = Search::of(&sent.command_name, &sent.command);
+            seen.lock().extend(of_command);
+        }
+    }));
+    let client = Client::with_options(options).expect("a client");
+    let database = client.default_database().expect("a name");
+    let history = MongoHistory { database };
+    history.prepare().await.expect("makes indexes");
+    conformance::answers_like_the_model(&history, 100).await;
+    let positions = HistoryWriter::positions(&history).await;
+    assert_eq!(positions, Ok(Vec::new()));
+    drop_database(history).await;
+
+    let searches = std::mem::take(&mut *searches.lock());
+    let mut used = BTreeSet::new();
+    for search in searches {
+        let all_positions = search.collection == "positions" && search.filter.is_empty();
+        if search.is_by_id() || all_positions {
+            continue;
+        }
+        let indexes = prepare::indexes().into_iter();
+        let mut served = indexes.filter(|(collection, keys)| {
+            *collection == search.collection && search.is_served_by(keys)
+        });
+        let Some((collection, keys)) = served.next() else {
+            panic!("no index leads to {search:?}");
+        };
+        used.insert((collection, keys.to_string()));
+    }
+    assert_eq!(used.len(), prepare::indexes().len(), "{used:?}");
 }
 
 #[tokio::test]
