@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tidings_domain::{
-    Command, CommandBody, Content, Decision, Digest, Epoch, OwnerId, Ownership, Timestamp,
+    Command, CommandBody, Content, Decision, Digest, Epoch, Event, Outcome, OwnerId, Ownership,
+    Timestamp,
 };
 use tidings_log::embedded::EmbeddedLog;
 use tidings_log::{Appender, Log, LogError, LogReader, read_range};
@@ -15,9 +18,10 @@ use tidings_sqlite::Database;
 use tidings_testkit::{eventually_async, fresh_name, search_url};
 use tidings_views::conformance::search::{Chat, Searchable};
 use tidings_views::search::{
-    Asker, Filters, Fold, OpenSearch, Page, Query, SearchWriter, SqliteSearch, Wanted,
+    Asker, Documents, Filters, Fold, OpenSearch, Page, Query, SearchWriter, SqliteSearch, Wanted,
 };
-use tidings_wire::{Codec, Record, Stored, Topic, TraceParent};
+use tidings_views::{Position, StoreError};
+use tidings_wire::{Codec, Record, Stored, Topic, TraceParent, names};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -178,13 +182,19 @@ impl World {
 
     /// Runs the projection until the store has all of the log.
     async fn project(&self, store: Arc<dyn SearchWriter>) {
+        self.project_into(Arc::clone(&store), store.as_ref()).await;
+    }
+
+    /// Runs the projection into a store, until the one behind it has all of
+    /// the log.
+    async fn project_into(&self, store: Arc<dyn SearchWriter>, behind: &dyn SearchWriter) {
         let stop = CancellationToken::new();
         let log: Arc<dyn Log> = self.log.clone();
-        let running = projection(log, self.codec.clone(), Arc::clone(&store))
+        let running = projection(log, self.codec.clone(), store)
             .batch(16)
             .gather(Duration::from_millis(20));
         let running = tokio::spawn(running.run(stop.clone()));
-        self.caught_up(store.as_ref()).await;
+        self.caught_up(behind).await;
         stop.cancel();
         running.await.expect("does not panic").expect("stops");
     }
@@ -224,4 +234,100 @@ async fn opensearch_is_filled_and_filled_again_when_it_lost_its_indexes() {
     world.project(Arc::new(rebuilt.clone())).await;
     world.assert_found_in(&rebuilt).await;
     assert!(world.dead_letters().is_empty());
+}
+
+/// A real store that fails on demand.
+struct Faulty {
+    store: SqliteSearch,
+    /// Every seventh operation of the projection fails, some of them after the
+    /// write was made. Only the projection may ask it: who looks how far it has
+    /// come would shift what fails, and an attempt takes three operations.
+    count: Mutex<usize>,
+    /// Refused as data.
+    poison: Option<&'static str>,
+}
+
+impl Faulty {
+    fn check(&self) -> Result<(), StoreError> {
+        let mut count = self.count.lock();
+        *count += 1;
+        match *count % 14 {
+            0 => Err(StoreError::Transient("now and then".to_owned())),
+            7 => Err(StoreError::Saturated("slow down".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many operations have failed so far.
+    fn failed(&self) -> usize {
+        *self.count.lock() / 7
+    }
+}
+
+#[async_trait]
+impl SearchWriter for Faulty {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.check()?;
+        self.store.prepare().await
+    }
+
+    async fn positions(&self) -> Result<Vec<Position>, StoreError> {
+        self.check()?;
+        self.store.positions().await
+    }
+
+    async fn load(&self, wanted: &Wanted) -> Result<Documents, StoreError> {
+        self.check()?;
+        self.store.load(wanted).await
+    }
+
+    async fn write(&self, documents: &Documents, positions: &[Position]) -> Result<(), StoreError> {
+        let refused = documents
+            .messages
+            .values()
+            .any(|message| message.text.is_some() && message.text.as_deref() == self.poison);
+        if refused {
+            return Err(StoreError::Data("will not take this text".to_owned()));
+        }
+        self.store.write(documents, positions).await?;
+        // It was written, but the answer is lost.
+        self.check()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_fails_loses_nothing_and_what_it_refuses_is_a_dead_letter() {
+    const POISON: &str = "the store chokes on this";
+    let mut world = World::new();
+    let mut chat = Chat::new(3);
+    world.decide_all(&mut chat, 100);
+    let ((_, mut poisoned), _) = chat.said_and_purged("anything");
+    if let Outcome::Accepted {
+        event: Event::MessageSent { content, .. },
+        ..
+    } = &mut poisoned.outcome
+    {
+        *content = Content::text(POISON);
+    }
+    let offset = world.decide(poisoned);
+    world.decided.pop();
+    world.decide_all(&mut chat, 60);
+
+    let store = SqliteSearch::new(world.database.clone());
+    let faulty = Arc::new(Faulty {
+        store: store.clone(),
+        count: Mutex::new(0),
+        poison: Some(POISON),
+    });
+    world.project_into(Arc::clone(&faulty) as _, &store).await;
+    assert!(faulty.failed() >= 4, "{} failures", faulty.failed());
+    world.assert_found_in(&store).await;
+    let letters = world.dead_letters();
+    assert_eq!(letters.len(), 1);
+    let headers = &letters[0].record.headers;
+    assert_eq!(
+        headers.text(names::DEAD_OFFSET),
+        Some(offset.to_string().as_str())
+    );
+    assert_eq!(headers.text(names::DEAD_CONSUMER), Some("search"));
 }
