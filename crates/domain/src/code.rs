@@ -25,7 +25,8 @@ pub enum Code {
     Busy,
     /// Something this needs is down; the same request may be sent again.
     Unavailable,
-    /// A part of the protocol that this version does not serve yet.
+    /// A part of the protocol that the version which answered did not serve. No
+    /// version of now answers so; logs of earlier ones hold it for ever.
     Unsupported,
 }
 

@@ -6,8 +6,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tidings_domain::{
-    Command, CommandBody, CommandKey, Content, ConversationId, Decision, DeleteScope, Kind,
-    MessageId, Partition, ReactionOp, Role, TempId, Tenant, Timestamp, Update, UserId,
+    Command, CommandBody, CommandKey, Content, ConversationId, Decision, DeleteScope,
+    ForwardedFrom, Kind, MessageId, Partition, ReactionOp, Role, TempId, Tenant, Timestamp, Update,
+    UserId,
 };
 
 pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
@@ -166,6 +167,16 @@ fn any_message(place: Place) -> impl Strategy<Value = MessageId> {
     )
 }
 
+/// Where a message was copied from; nobody looks whether it is there.
+fn any_forwarded() -> impl Strategy<Value = ForwardedFrom> {
+    let placed = any_place().prop_flat_map(|place| (Just(place), any_message(place)));
+    (placed, any_user()).prop_map(|((place, message_id), by)| ForwardedFrom {
+        conversation_id: place.id(),
+        message_id,
+        by,
+    })
+}
+
 fn any_update() -> impl Strategy<Value = Update> {
     prop_oneof![
         3 => any_users().prop_map(Update::AddMembers),
@@ -187,11 +198,14 @@ fn any_update() -> impl Strategy<Value = Update> {
 fn any_body(place: Place) -> impl Strategy<Value = CommandBody> {
     let text = || "[a-z]{1,5}".prop_map(Content::text);
     let reply = proptest::option::weighted(0.4, any_message(place));
-    let send = (text(), reply).prop_map(|(content, reply_to)| CommandBody::Send {
-        content,
-        reply_to,
-        thread: reply_to,
-        forwarded_from: None,
+    let forwarded = proptest::option::weighted(0.2, any_forwarded());
+    let send = (text(), reply, forwarded).prop_map(|(content, reply_to, forwarded_from)| {
+        CommandBody::Send {
+            content,
+            reply_to,
+            thread: reply_to,
+            forwarded_from,
+        }
     });
     let edit =
         (any_message(place), text(), any_user()).prop_map(|(message_id, content, author)| {
