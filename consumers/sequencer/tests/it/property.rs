@@ -4,20 +4,26 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tidings_domain::{
+    CommandBody, CommandKey, Content, ConversationId, DeleteScope, ForwardedFrom, MessageId,
+    ReactionOp, Role, TempId, Timestamp, Update,
+};
 use tidings_log::SequencerEvent;
 use tidings_wire::Topic;
 
-use crate::scene::{Instance, Scene, group};
+use crate::scene::{Instance, START, Scene, group, tenant, user};
 
 #[derive(Clone, Debug)]
 enum Step {
     Create {
         conversation: usize,
     },
-    Send {
+    /// Whatever else a client can ask for.
+    Ask {
         conversation: usize,
         from: usize,
         temp_id: usize,
+        body: CommandBody,
     },
     Poison {
         conversation: usize,
@@ -67,15 +73,131 @@ enum Step {
 
 const PARTITIONS: i32 = 2;
 const INSTANCES: usize = 2;
+const CONVERSATIONS: usize = 4;
+const TEMP_IDS: usize = 40;
+/// The owner, a member, and somebody who is neither until they are added.
+const USERS: [&str; 3] = ["alice", "bob", "mallory"];
+
+fn conversation(n: usize) -> ConversationId {
+    group(&format!("c{n}"))
+}
+
+fn temp_id(n: usize) -> String {
+    format!("m{n}")
+}
+
+fn any_conversation() -> impl Strategy<Value = usize> {
+    0..CONVERSATIONS
+}
+
+fn any_user() -> impl Strategy<Value = usize> {
+    0..USERS.len()
+}
+
+/// A message that may come to be in this conversation; now and then one of
+/// another.
+fn any_message(of: usize) -> impl Strategy<Value = MessageId> {
+    let place = prop_oneof![9 => Just(of), 1 => any_conversation()];
+    (place, any_user(), 0..TEMP_IDS).prop_map(|(place, from, n)| {
+        let temp_id = TempId::parse(&temp_id(n)).unwrap();
+        let (id, from) = (conversation(place), user(USERS[from]));
+        CommandKey::of(&tenant(), id, &from, &temp_id).message_id()
+    })
+}
+
+fn any_update() -> impl Strategy<Value = Update> {
+    let some = || prop::collection::vec(any_user().prop_map(|n| user(USERS[n])), 0..3);
+    let roles = prop::sample::select(vec![Role::Member, Role::Admin, Role::Owner]);
+    prop_oneof![
+        2 => some().prop_map(Update::AddMembers),
+        1 => some().prop_map(Update::RemoveMembers),
+        1 => "[a-z]{1,5}".prop_map(Update::Rename),
+        1 => (any_user(), roles).prop_map(|(n, role)| Update::SetRole {
+            user_id: user(USERS[n]),
+            role,
+        }),
+        1 => Just(Update::Leave),
+        1 => Just(Update::Close),
+        2 => Just(Update::Reopen),
+        1 => Just(Update::Archive),
+        1 => Just(Update::Unarchive),
+        1 => prop::option::of(0..9_i64).prop_map(|until| Update::Mute {
+            until: until.map(|ms| Timestamp(START + ms)),
+        }),
+        1 => Just(Update::Unmute),
+    ]
+}
+
+/// Any command but a create, with the facts as an edge would find them; of an
+/// edit and a deletion also wrong ones.
+fn any_body(of: usize) -> impl Strategy<Value = CommandBody> {
+    let text = || "[a-z]{1,8}".prop_map(Content::text);
+    let reply = prop::option::weighted(0.3, any_message(of));
+    let from = (any_conversation(), any_message(of), any_user());
+    let forwarded = prop::option::weighted(
+        0.2,
+        from.prop_map(|(place, message_id, by)| ForwardedFrom {
+            conversation_id: conversation(place),
+            message_id,
+            by: user(USERS[by]),
+        }),
+    );
+    let send = (text(), reply, forwarded).prop_map(|(content, reply_to, forwarded_from)| {
+        CommandBody::Send {
+            content,
+            reply_to,
+            thread: reply_to,
+            forwarded_from,
+        }
+    });
+    let author = || prop::option::of(any_user().prop_map(|n| user(USERS[n])));
+    let posted_at = prop::option::of((-20 * 60_000..60_000_i64).prop_map(|ms| START + ms));
+    let edit = (any_message(of), text(), author(), posted_at);
+    let scopes = vec![DeleteScope::Everyone, DeleteScope::Purge, DeleteScope::Me];
+    let delete = (any_message(of), prop::sample::select(scopes), author());
+    let ops = prop::sample::select(vec![ReactionOp::Add, ReactionOp::Remove]);
+    let react = (
+        any_message(of),
+        prop::sample::select(vec!["+1", "\u{1f44b}"]),
+        ops,
+    );
+    prop_oneof![
+        12 => send,
+        3 => edit.prop_map(|(message_id, content, author, posted_at)| CommandBody::Edit {
+            message_id,
+            content,
+            author,
+            posted_at: posted_at.map(Timestamp),
+        }),
+        3 => delete.prop_map(|(message_id, scope, author)| CommandBody::Delete {
+            message_id,
+            scope,
+            author,
+        }),
+        2 => react.prop_map(|(message_id, emoji, op)| CommandBody::React {
+            message_id,
+            emoji: emoji.to_owned(),
+            op,
+        }),
+        2 => (0..12_u64).prop_map(|up_to| CommandBody::Read { up_to }),
+        4 => any_update().prop_map(CommandBody::Update),
+    ]
+}
 
 fn step() -> impl Strategy<Value = Step> {
     let who = 0..INSTANCES;
     let partition = 0..PARTITIONS;
     prop_oneof![
-        3 => (0..4_usize).prop_map(|conversation| Step::Create { conversation }),
-        12 => (0..4_usize, 0..3_usize, 0..40_usize)
-            .prop_map(|(conversation, from, temp_id)| Step::Send { conversation, from, temp_id }),
-        1 => (0..4_usize).prop_map(|conversation| Step::Poison { conversation }),
+        3 => any_conversation().prop_map(|conversation| Step::Create { conversation }),
+        16 => any_conversation()
+            .prop_flat_map(|to| (Just(to), any_user(), 0..TEMP_IDS, any_body(to)))
+            .prop_map(|(conversation, from, temp_id, body)| Step::Ask {
+                conversation,
+                from,
+                temp_id,
+                body,
+            }),
+        1 => any_conversation().prop_map(|conversation| Step::Poison { conversation }),
         30 => who.clone().prop_map(|who| Step::Turn { who }),
         15 => (who.clone(), 1..12_usize).prop_map(|(who, count)| Step::Flush { who, count }),
         2 => (who.clone(), any::<bool>()).prop_map(|(who, appended)| Step::Fail { who, appended }),
@@ -96,23 +218,19 @@ fn step() -> impl Strategy<Value = Step> {
 fn play(scene: &Scene, instances: &mut [Instance], step: Step) {
     let all: Vec<i32> = (0..PARTITIONS).collect();
     match step {
-        Step::Create { conversation } => {
-            scene.create(&format!("c{conversation}"));
+        Step::Create { conversation: n } => {
+            scene.create(&format!("c{n}"));
         }
-        Step::Send {
-            conversation,
+        Step::Ask {
+            conversation: n,
             from,
-            temp_id,
+            temp_id: m,
+            body,
         } => {
-            let from = ["alice", "bob", "mallory"][from];
-            scene.send(
-                group(&format!("c{conversation}")),
-                from,
-                &format!("m{temp_id}"),
-            );
+            scene.ask(conversation(n), USERS[from], &temp_id(m), body);
         }
-        Step::Poison { conversation } => {
-            scene.poison(group(&format!("c{conversation}")));
+        Step::Poison { conversation: n } => {
+            scene.poison(conversation(n));
         }
         Step::Turn { who } => {
             instances[who].turn();
@@ -199,9 +317,9 @@ proptest! {
         last.stop.cancel();
         prop_assert!(last.settle());
         let mut next = scene.owner();
-        for conversation in 0..4 {
-            scene.create(&format!("c{conversation}"));
-            scene.send(group(&format!("c{conversation}")), "bob", "after all");
+        for n in 0..CONVERSATIONS {
+            scene.create(&format!("c{n}"));
+            scene.send(conversation(n), "bob", "after all");
         }
         next.settle();
         scene.check_all();
