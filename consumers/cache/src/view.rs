@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tidings_domain::ConversationId;
 use tidings_log::{Log, LogError};
 use tidings_projection::{Entry, Projection, Refused, View};
-use tidings_views::cache::{CacheWriter, Change, Moved, changed_by};
+use tidings_views::cache::{CacheWriter, Change, Cursors, Moved, changed_by};
 use tidings_views::{Position, StoreError};
 use tidings_wire::{Codec, Topic, partition_of};
 use uuid::Uuid;
@@ -44,10 +44,18 @@ struct Inner {
 }
 
 impl Inner {
-    /// Where every partition stands. One that nobody keeps begins where this
+    /// Where every partition stands, for the projection to go on from.
+    async fn positions(&self) -> Result<Vec<Position>, StoreError> {
+        let positions = self.kept().await?.positions();
+        let mut last = self.last.lock();
+        last.extend(positions.iter().map(|at| (at.partition, *at)));
+        Ok(positions)
+    }
+
+    /// The cursors of every partition. One that nobody keeps begins where this
     /// process was, or else near the log's end: of what was before, nothing is
     /// in the store.
-    async fn positions(&self) -> Result<Vec<Position>, StoreError> {
+    async fn kept(&self) -> Result<Cursors, StoreError> {
         let mut cursors = self.store.cursors().await?;
         let partitions = 0..self.log.partitions();
         let missing: Vec<i32> = partitions
@@ -69,10 +77,7 @@ impl Inner {
             self.store.begin(&begin).await?;
             cursors = self.store.cursors().await?;
         }
-        let positions = cursors.positions();
-        let mut last = self.last.lock();
-        last.extend(positions.iter().map(|at| (at.partition, *at)));
-        Ok(positions)
+        Ok(cursors)
     }
 
     /// The last place of a partition at which the owner is known without
@@ -109,7 +114,8 @@ async fn watch(inner: Weak<Inner>) {
         let Some(inner) = inner.upgrade() else {
             return;
         };
-        if let Err(error) = inner.positions().await {
+        // Where the projection is, only it says: it may be writing just now.
+        if let Err(error) = inner.kept().await {
             tracing::debug!(%error, "cannot look after the cache");
         }
     }

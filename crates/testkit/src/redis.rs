@@ -1,3 +1,5 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -59,6 +61,19 @@ impl OwnRedis {
     /// Where it does not come up.
     pub fn start_again(&mut self) -> Result<()> {
         self.server = start_on(&self.port)?;
+        Ok(())
+    }
+
+    /// Empties it, as `FLUSHALL` does.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub fn flush(&self) -> Result<()> {
+        let mut connection = TcpStream::connect(format!("127.0.0.1:{}", self.port))?;
+        connection.write_all(b"FLUSHALL\r\n")?;
+        let mut answer = [0; 5];
+        connection.read_exact(&mut answer)?;
+        ensure!(&answer == b"+OK\r\n", "FLUSHALL failed");
         Ok(())
     }
 
