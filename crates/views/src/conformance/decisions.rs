@@ -344,11 +344,96 @@ impl Decisions {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
-    use tidings_domain::{Event, Outcome};
+    use tidings_domain::{Change, Code, Event, FirstOutcome, Outcome, Own};
 
     use super::Decisions;
+
+    /// What a decision is, as finely as commands differ.
+    fn sort(outcome: &Outcome) -> String {
+        match outcome {
+            Outcome::Accepted { event, .. } => match event {
+                Event::MessageSent {
+                    forwarded_from: Some(_),
+                    ..
+                } => "forward".to_owned(),
+                Event::MessageSent {
+                    thread: Some(_), ..
+                } => "reply".to_owned(),
+                Event::MessageDeleted { scope, .. } => format!("delete {}", scope.as_str()),
+                Event::MessageReacted { op, .. } => format!("reaction {}", op.as_str()),
+                Event::ConversationUpdated(Change::Create { kind, .. }) => {
+                    format!("create {}", kind.as_str())
+                }
+                Event::ConversationUpdated(change) => change.op().to_owned(),
+                other => other.kind().to_owned(),
+            },
+            Outcome::Noted(own) => match own {
+                Own::Read { .. } => "read".to_owned(),
+                Own::Hide(_) => "delete me".to_owned(),
+                Own::Archive => "archive".to_owned(),
+                Own::Unarchive => "unarchive".to_owned(),
+                Own::Mute { until } => format!("mute {}", until.is_some()),
+                Own::Unmute => "unmute".to_owned(),
+            },
+            Outcome::Rejected(code) => format!("rejected {code}"),
+            Outcome::Duplicate(first) => match first.outcome {
+                FirstOutcome::Accepted { .. } => "duplicate of accepted".to_owned(),
+                FirstOutcome::Rejected(_) => "duplicate of rejected".to_owned(),
+                FirstOutcome::Noted => "duplicate of noted".to_owned(),
+            },
+        }
+    }
+
+    /// Every command of the protocol is drawn, with every outcome that the
+    /// sequencer has for it.
+    #[test]
+    fn the_streams_hold_every_command() {
+        let seeds = (0..20).flat_map(|seed| Decisions::new(seed).take(400));
+        let drawn: BTreeSet<String> = seeds.map(|decision| sort(&decision.outcome)).collect();
+        let codes = [
+            Code::NotFound,
+            Code::NotAMember,
+            Code::Forbidden,
+            Code::EditWindowClosed,
+            Code::Closed,
+        ];
+        let rejected = codes.map(|code| format!("rejected {code}"));
+        let wanted = [
+            "message.sent",
+            "reply",
+            "forward",
+            "message.edited",
+            "delete everyone",
+            "delete purge",
+            "delete me",
+            "reaction add",
+            "reaction remove",
+            "create direct",
+            "create group",
+            "create channel",
+            "add_members",
+            "remove_members",
+            "rename",
+            "set_role",
+            "leave",
+            "close",
+            "reopen",
+            "read",
+            "archive",
+            "unarchive",
+            "mute true",
+            "mute false",
+            "unmute",
+            "duplicate of accepted",
+            "duplicate of rejected",
+            "duplicate of noted",
+        ];
+        let wanted = wanted.map(str::to_owned).into_iter().chain(rejected);
+        let missing: Vec<_> = wanted.filter(|sort| !drawn.contains(sort)).collect();
+        assert!(missing.is_empty(), "{missing:?} are not among {drawn:?}");
+    }
 
     /// What the checks rely on: a stream holds enough of everything.
     #[test]

@@ -80,7 +80,8 @@ pub struct Documents {
 }
 
 /// The documents that must be loaded before decisions can be folded: what a
-/// decision changes only a part of.
+/// decision changes only a part of, and messages that are posted, as one that is
+/// sent again after the dedupe window is there already, and stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Messages.
@@ -96,7 +97,8 @@ impl Wanted {
         for decision in decisions {
             match &decision.outcome {
                 Outcome::Accepted { event, .. } => match event {
-                    Event::MessageEdited { message_id, .. }
+                    Event::MessageSent { message_id, .. }
+                    | Event::MessageEdited { message_id, .. }
                     | Event::MessageDeleted { message_id, .. } => {
                         wanted.messages.insert(*message_id);
                     }

@@ -139,6 +139,16 @@ impl Chat {
         (said, self.decision(tenant, conversation_id, purge))
     }
 
+    /// A message that is sent again after the dedupe window: another event, and
+    /// the same message.
+    pub(super) fn again(&mut self, said: &Decision) -> (i64, Decision) {
+        let Outcome::Accepted { event, .. } = said.outcome.clone() else {
+            unreachable!("a message")
+        };
+        let (tenant, id) = (said.tenant.clone(), said.conversation_id);
+        self.decision(tenant, id, event)
+    }
+
     fn next(&mut self) -> (i64, Decision) {
         if self.conversations.len() < 2 || self.random.below(15) == 0 {
             let tenant = pick(&mut self.random, &self.tenants).clone();

@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use tidings_domain::{
-    Content, ConversationId, Decision, Epoch, MessageId, OwnerId, Ownership, Timestamp,
+    Content, ConversationId, Decision, Epoch, MessageId, Model, OwnerId, Ownership, Tenant,
+    Timestamp, UserId,
 };
 use uuid::Uuid;
 
@@ -20,7 +21,7 @@ pub use chat::Chat;
 pub use irc::irc;
 
 use self::scan::Scan;
-use super::Random;
+use super::{Decisions, Random};
 use crate::Position;
 use crate::search::{
     Asker, Documents, Filters, Fold, Found, OpenSearch, Page, Query, SearchReader, SearchWriter,
@@ -166,6 +167,106 @@ pub async fn late_writes_bring_nothing_back(store: &dyn Searchable) {
     store.write(&late, &[]).await.expect("writes");
     store.settle().await;
     assert!(hits(store, &asker, &query).await.is_empty());
+
+    // Somebody sends it once more, long after.
+    let again = chat.again(&said.1);
+    index(store, &[again], 8).await;
+    assert!(hits(store, &asker, &query).await.is_empty());
+}
+
+/// Whatever the sequencer decides of commands of every sort, and however it is
+/// cut into batches, some of which come twice: the documents say what the model
+/// of the history view says.
+pub async fn agrees_with_the_model(store: &dyn Searchable, seed: u64) {
+    let made = Decisions::new(seed).take(400);
+    let decisions: Vec<(i64, Decision)> = (0..).zip(made).collect();
+    let mut model = Model::default();
+    for (offset, decision) in &decisions {
+        model.apply(decision, *offset);
+    }
+    let (mut random, mut done) = (Random::new(!seed), 0);
+    while done < decisions.len() {
+        let end = (done + 1 + random.below(80)).min(decisions.len());
+        index(store, &decisions[done..end], 1 + random.below(40)).await;
+        if random.below(3) == 0 {
+            let older = random.below(done + 1);
+            index(store, &decisions[older..end], 1 + random.below(40)).await;
+        }
+        done = end;
+    }
+
+    let wanted = Wanted {
+        messages: model.messages.keys().copied().collect(),
+        conversations: model.conversations.keys().copied().collect(),
+    };
+    let loaded = store.load(&wanted).await.expect("loads");
+    assert_eq!(loaded.messages.len(), model.messages.len());
+    assert_eq!(loaded.conversations.len(), model.conversations.len());
+    let (mut deleted, mut hidden) = (0, 0);
+    for (id, row) in &model.messages {
+        let document = &loaded.messages[id];
+        let shown = row.clone().shown();
+        let content = shown.content.as_ref();
+        assert_eq!(
+            document.text.as_ref(),
+            content.map(|it| &it.text),
+            "{row:?}"
+        );
+        let has_attachment = content.is_some_and(|it| !it.attachments.is_empty());
+        assert_eq!(document.has_attachment, has_attachment, "{row:?}");
+        assert_eq!(
+            (document.conversation_id, &document.tenant, document.no),
+            (row.conversation_id, &row.tenant, row.no)
+        );
+        assert_eq!((&document.by, document.at), (&row.by, row.at));
+        // Nobody finds what is deleted for all.
+        if content.is_some() {
+            let of_message = model.hidden.values().filter(|it| it.message_id == *id);
+            let users: BTreeSet<_> = of_message.map(|it| it.user_id.clone()).collect();
+            hidden += users.len();
+            assert_eq!(document.hidden_for, users, "{row:?}");
+        } else {
+            deleted += 1;
+        }
+    }
+    assert!(
+        deleted > 0 && hidden > 0,
+        "{deleted} deleted, {hidden} hidden"
+    );
+    for (id, row) in &model.conversations {
+        let document = &loaded.conversations[id];
+        assert_eq!(
+            (&document.tenant, document.kind, &document.title),
+            (&row.tenant, row.kind, &row.title)
+        );
+        assert_eq!(document.created_at, row.created_at);
+    }
+
+    // Where somebody is now is where others find them.
+    let query = Query::parse("alice").expect("a query");
+    for tenant in ["acme", "other"].map(Tenant::parse) {
+        let tenant = tenant.expect("a valid tenant");
+        let all = model.conversations.values();
+        let asker = Asker {
+            tenant: tenant.clone(),
+            user_id: UserId::parse("nosy").expect("a valid user"),
+            conversations: all.map(|row| row.conversation_id).collect(),
+        };
+        let page = Page {
+            after: None,
+            limit: 1_000,
+        };
+        let found = store.conversations(&asker, &query, page).await;
+        let found = found.expect("finds").hits.into_iter();
+        let found: BTreeSet<_> = found.map(|hit| hit.conversation_id).collect();
+        let members = model.members.values();
+        let present = members.filter(|row| {
+            row.tenant == tenant && row.user_id.as_str() == "alice" && row.role.is_some()
+        });
+        let expected: BTreeSet<_> = present.map(|row| row.conversation_id).collect();
+        assert!(!expected.is_empty());
+        assert_eq!(found, expected);
+    }
 }
 
 /// Positions only go forwards.

@@ -27,6 +27,11 @@ async fn late_writes_bring_nothing_back() {
 }
 
 #[tokio::test]
+async fn agrees_with_the_model() {
+    with_stores(async |store| conformance::agrees_with_the_model(store, 7).await).await;
+}
+
+#[tokio::test]
 async fn keeps_positions() {
     with_stores(async |store| conformance::keeps_positions(store).await).await;
 }

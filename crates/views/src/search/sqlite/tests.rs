@@ -23,6 +23,13 @@ async fn late_writes_bring_nothing_back() {
 }
 
 #[tokio::test]
+async fn agrees_with_the_model() {
+    for seed in 0..6 {
+        with_store(async |store| conformance::agrees_with_the_model(store, seed).await).await;
+    }
+}
+
+#[tokio::test]
 async fn keeps_positions() {
     with_store(async |store| conformance::keeps_positions(store).await).await;
 }
