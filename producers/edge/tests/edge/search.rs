@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tidings_testkit::{SocketClient, eventually_async};
 
-use crate::support::{PATIENCE, Setup, System, group, pick, send, token_of};
+use crate::support::{PATIENCE, Setup, System, about, group, pick, send, token_of};
 
 async fn system() -> System {
     System::set_up(Setup {
@@ -199,6 +199,83 @@ async fn nobody_finds_what_is_not_in_conversations_of_theirs() {
     let results = bob.ask(&question).await.unwrap();
     assert_eq!(pick(&results, &["total", "hits"]), json!([0, []]));
     assert_eq!(bob.ask(&here).await.unwrap()["code"], "not_a_member");
+}
+
+/// Whoever looks for a message finds what it says now, by its new words and
+/// not by the old ones; and once its text is gone, nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_and_deletions_reach_the_searches() {
+    let system = System::set_up(unlimited()).await;
+    let mut alice = system.client("alice").await;
+    let mut bob = system.client("bob").await;
+    let id = group(&mut alice, "c1", &["bob"]).await;
+    let mut made = Vec::new();
+    for (temp_id, text) in [("m1", "an apple"), ("m2", "a banana"), ("m3", "a cherry")] {
+        let sent = alice.command(&send(temp_id, &id, text)).await.unwrap();
+        assert_eq!(sent["type"], "delivered", "{sent}");
+        made.push(sent["message_id"].clone());
+    }
+    finds(&mut bob, &search("messages", "cherry"), 1).await;
+
+    let changed = json!({"message_id": made[0], "content": {"text": "a <pear>"}});
+    let edit = about("edit", "e1", &id, changed);
+    assert_eq!(alice.command(&edit).await.unwrap()["type"], "delivered");
+    let results = finds(&mut bob, &search("messages", "pear"), 1).await;
+    assert_eq!(
+        pick(&results["hits"][0], &["message_id", "no", "snippet"]),
+        json!([made[0], 1, "a &lt;<em>pear</em>&gt;"])
+    );
+    let carried = async |client: &mut SocketClient, word: &str| {
+        let results = client.ask(&search("messages", word)).await.unwrap();
+        assert_eq!(results["type"], "results", "{results}");
+        results["total"].clone()
+    };
+    // The view has come to the edit: the old words lead nowhere any more.
+    assert_eq!(carried(&mut bob, "apple").await, 0);
+    assert_eq!(carried(&mut alice, "apple").await, 0);
+
+    // For everyone, and for good; each on another message.
+    let deletions = [
+        ("d1", 1, "everyone", "banana"),
+        ("d2", 2, "purge", "cherry"),
+    ];
+    for (temp_id, n, scope, word) in deletions {
+        let delete = about(
+            "delete",
+            temp_id,
+            &id,
+            json!({"message_id": made[n], "scope": scope}),
+        );
+        assert_eq!(alice.command(&delete).await.unwrap()["type"], "delivered");
+        for client in [&mut alice, &mut bob] {
+            finds(client, &search("messages", word), 0).await;
+            finds(client, &search("all", word), 0).await;
+        }
+    }
+
+    // An edit of what was purged is an event and brings nothing back.
+    let late = json!({"message_id": made[2], "content": {"text": "a damson"}});
+    let edit = about("edit", "e2", &id, late);
+    assert_eq!(alice.command(&edit).await.unwrap()["type"], "delivered");
+    alice
+        .command(&send("m4", &id, "an elderberry"))
+        .await
+        .unwrap();
+    finds(&mut bob, &search("messages", "elderberry"), 1).await;
+    for word in ["damson", "cherry", "banana", "apple"] {
+        assert_eq!(carried(&mut bob, word).await, 0, "{word}");
+    }
+
+    // One's own deletion is one's own.
+    let delete = about(
+        "delete",
+        "d3",
+        &id,
+        json!({"message_id": made[0], "scope": "me"}),
+    );
+    assert_eq!(bob.command(&delete).await.unwrap()["type"], "delivered");
+    finds(&mut bob, &search("messages", "\"pear\""), 0).await;
+    finds(&mut alice, &search("messages", "\"pear\""), 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
