@@ -102,40 +102,54 @@ fn children<'a>(spans: &'a [CollectedSpan], parent: &CollectedSpan) -> Vec<&'a C
     spans.iter().filter(is_child).collect()
 }
 
+/// The views, as the spans of their projections name them.
+const VIEWS: [&str; 3] = ["history", "search", "cache"];
+
 #[test]
-fn a_message_is_one_trace_from_its_frame_to_the_view() {
+fn a_message_is_one_trace_from_its_frame_to_each_view() {
     let collector = Collector::start();
     let dev = Dev::start(&collector.url(), "1", "20");
     dev.say_something();
 
-    let history_of = |spans: &[CollectedSpan]| {
+    let trace_of = |spans: &[CollectedSpan]| {
         let edge = span(spans, "edge", "message.sent")?;
         let sequencer = *children(spans, edge).first()?;
-        let history = *children(spans, sequencer)
-            .iter()
-            .find(|span| span.attribute("tidings.part") == "history")?;
-        Some([edge, sequencer, history].map(Clone::clone))
+        let written = children(spans, sequencer);
+        let of_view = |view: &str| {
+            let mut own = written
+                .iter()
+                .filter(|span| span.attribute("tidings.part") == view);
+            let first = own.next().copied().cloned();
+            assert!(own.next().is_none(), "{view} has written it twice");
+            first
+        };
+        let views = VIEWS.map(of_view).into_iter().collect::<Option<Vec<_>>>()?;
+        Some((edge.clone(), sequencer.clone(), views))
     };
-    eventually(PATIENCE, || history_of(&collector.spans()).is_some());
-    let [edge, sequencer, history] = history_of(&collector.spans()).expect("found before");
+    eventually(PATIENCE, || trace_of(&collector.spans()).is_some());
+    let (edge, sequencer, views) = trace_of(&collector.spans()).expect("found before");
     assert_eq!(edge.name, "send message.sent");
     assert_eq!(edge.parent_id, Vec::<u8>::new());
     assert_eq!(edge.attribute("tidings.outcome"), "accepted");
     assert_eq!(sequencer.name, "process message.sent");
     assert_eq!(sequencer.attribute("tidings.part"), "sequencer");
     assert_eq!(sequencer.attribute("tidings.outcome"), "accepted");
-    assert_eq!(history.name, "process message.delivered");
-    for later in [&sequencer, &history] {
+    let offset = "messaging.kafka.offset";
+    for view in &views {
+        assert_eq!(view.name, "process message.delivered");
+        assert_eq!(view.attribute(offset), views[0].attribute(offset));
+    }
+    for later in views.iter().chain([&sequencer]) {
         assert_eq!(later.trace_id, edge.trace_id);
         assert!(
             later.time.0 >= edge.time.0,
             "{later:?} began before {edge:?}"
         );
     }
-    for span in [&edge, &sequencer, &history] {
+    for span in views.iter().chain([&edge, &sequencer]) {
         assert_eq!(span.service, "tidings");
         assert!(span.time.1 >= span.time.0, "{span:?}");
-        assert_ne!(span.attribute("messaging.kafka.offset"), "");
+        assert_ne!(span.attribute(offset), "");
     }
 
     // The conversation's own command is another trace.
