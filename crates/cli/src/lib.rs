@@ -1,6 +1,7 @@
 //! The `tidings` command: everything in one process for development, and what
 //! a person needs around a deployment.
 
+mod backup;
 mod bench;
 mod client;
 mod dev;
@@ -43,6 +44,8 @@ enum Command {
     Tail(tail::TailArgs),
     #[command(subcommand)]
     Import(import::Import),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Bench(Box<bench::BenchArgs>),
     /// Print a completion script for a shell
     ///
@@ -85,6 +88,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Topics(topics) => runtime()?.block_on(topics::run(topics)),
         Command::Tail(args) => tail::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Import(import) => runtime()?.block_on(import::run(import)),
+        Command::Backup(args) => runtime()?
+            .block_on(backup::back_up(args))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Restore(args) => runtime()?
+            .block_on(backup::restore(args))
+            .map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(*args),
         Command::Completions { shell } => completions(shell).map(|()| ExitCode::SUCCESS),
     }

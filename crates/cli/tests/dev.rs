@@ -1,124 +1,29 @@
 //! `tidings dev` as a process: chat, import, kill, start again, look.
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::{Dev, command, run};
 use tidings_testkit::{SocketClient, eventually};
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/irc");
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A `tidings dev`, killed when the test ends.
-struct Dev {
-    process: Child,
-    url: String,
-    token: String,
-    data: PathBuf,
-}
-
-impl Dev {
-    fn start(data: &Path, listen: &str) -> Self {
-        let mut process = command()
-            .args(["dev", "--listen", listen, "--log", "warn", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        let stdout = process.stdout.take().expect("piped");
-        let (mut url, mut token) = (None, None);
-        for line in BufReader::new(stdout).lines() {
-            let line = line.expect("text");
-            let mut words = line.split_whitespace();
-            match words.next() {
-                Some("url") => url = words.next().map(str::to_owned),
-                Some("token") => token = words.next().map(str::to_owned),
-                _ => {}
-            }
-            if url.is_some() && token.is_some() {
-                break;
-            }
-        }
-        let (url, token) = (url.expect("a url"), token.expect("a token"));
-        Self {
-            process,
-            url,
-            token,
-            data: data.to_owned(),
-        }
-    }
-
-    fn kill(mut self) -> PathBuf {
-        self.process.kill().expect("it runs");
-        self.process.wait().expect("it ran");
-        self.data.clone()
-    }
-
-    /// SIGTERM; the exit code.
-    fn stop(mut self) -> Option<i32> {
-        let pid = self.process.id().to_string();
-        let sent = Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .expect("kill runs");
-        assert!(sent.success());
-        self.process.wait().expect("it ran").code()
-    }
-
-    fn token(&self, user: &str) -> String {
-        let output = run(command()
-            .args(["token", "--user", user, "--data"])
-            .arg(&self.data));
-        String::from_utf8(output.stdout)
-            .expect("a token")
-            .trim_end()
-            .to_owned()
-    }
-
-    fn import(&self) -> Command {
-        let mut import = command();
-        import
-            .args(["import", "irc", "--json", "--url", &self.url, "--data"])
-            .arg(&self.data);
-        import.args(samples());
-        import
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        // Gone already where the test has ended it.
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
-fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
-    for name in [
-        "TIDINGS_DATA",
-        "TIDINGS_JWT_SECRET",
-        "TIDINGS_JWT_SECRET_FILE",
-        "KAFKA_BROKERS",
-    ] {
-        command.env_remove(name);
-    }
-    command.stdin(Stdio::null());
-    command
-}
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().expect("the binary runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
+/// An import of the samples.
+fn import_into(dev: &Dev) -> Command {
+    let mut import = command();
+    import
+        .args(["import", "irc", "--json", "--url", &dev.url, "--data"])
+        .arg(&dev.data);
+    import.args(samples());
+    import
 }
 
 fn samples() -> Vec<PathBuf> {
@@ -261,7 +166,7 @@ fn an_import_outlives_kills_and_makes_no_duplicate() {
     let dir = tempfile::tempdir().unwrap();
     let address = free_address();
     let mut dev = Dev::start(dir.path(), &address);
-    let mut import = dev.import().stdout(Stdio::piped()).spawn().unwrap();
+    let mut import = import_into(&dev).stdout(Stdio::piped()).spawn().unwrap();
     for reached in [100, 300] {
         eventually(PATIENCE, || {
             tail(dir.path(), "message.delivered").len() > reached
@@ -280,7 +185,7 @@ fn an_import_outlives_kills_and_makes_no_duplicate() {
     check_imported(&records);
 
     // Once more: every message is there already.
-    let again = run(&mut dev.import());
+    let again = run(&mut import_into(&dev));
     let summary: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(summary["total"]["delivered"], 0);
     assert_eq!(summary["total"]["duplicates"], total["sent"]);

@@ -1,2 +1,4 @@
 //! What operators do with the log and its views. The `tidings` command is a
 //! thin layer above: arguments, printing, exit codes.
+
+pub mod backup;

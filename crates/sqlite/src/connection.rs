@@ -78,6 +78,12 @@ impl Connector {
         Ok(connection)
     }
 
+    /// A connection that copies the file. Cannot write to it either, but, other
+    /// than with `query_only`, to the copy.
+    pub(crate) fn copier(&self) -> rusqlite::Result<Connection> {
+        self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)
+    }
+
     fn open(&self, access: OpenFlags) -> rusqlite::Result<Connection> {
         // One thread at a time uses each connection: Rust sees to that.
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -198,6 +198,31 @@ impl Database {
             .map_err(|_| Error::Fatal("the writer thread has ended".to_owned()))?
     }
 
+    /// Writes one snapshot of the whole file into a new one, without what was
+    /// deleted from it, also while this or another process writes. Not synced.
+    ///
+    /// # Errors
+    /// [`Error`]; `target` must not be there.
+    pub fn copy_into(&self, target: &Path) -> Result<(), Error> {
+        let connection = self.inner.connector.copier()?;
+        connection
+            .execute("VACUUM INTO ?1", [target.to_string_lossy()])
+            .map(drop)
+            .map_err(Error::from)
+    }
+
+    /// How large such a snapshot is at most, in bytes.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn size(&self) -> Result<u64, Error> {
+        let size = |connection: &Connection| {
+            let pragma = |name| connection.query_row(name, [], |row| row.get::<_, i64>(0));
+            Ok((pragma("PRAGMA page_count")? * pragma("PRAGMA page_size")?) as u64)
+        };
+        self.read(size)
+    }
+
     /// Reads on one of the read connections.
     ///
     /// # Errors

@@ -132,6 +132,23 @@ impl KafkaConfig {
         config
     }
 
+    /// The producer of a restore, which has all it will write at hand.
+    pub(super) fn refilling(&self) -> ClientConfig {
+        let mut config = self.producing("tidings-refill");
+        config
+            .set("message.timeout.ms", self.produce_timeout_ms.to_string())
+            .set("linger.ms", "20")
+            .set("batch.size", "524288")
+            .set("queue.buffering.max.messages", "100000")
+            .set("queue.buffering.max.kbytes", "65536");
+        config
+    }
+
+    /// What changes topics' contents, apart from producing.
+    pub(super) fn administering(&self) -> ClientConfig {
+        self.client("tidings-admin")
+    }
+
     fn producing(&self, client_id: &str) -> ClientConfig {
         let mut config = self.client(client_id);
         config

@@ -8,6 +8,7 @@
 //! | `fetcher` | a consumer of given partitions from given offsets; the follower |
 //! | `membership` | a member of a consumer group that fetches nothing |
 //! | `sequencer`, `projection` | a membership and a fetcher put together |
+//! | `refill` | what a restore writes with: each record at the offset it had |
 //! | `record`, `names`, `mark`, `outage`, `client` | conversions, names, errors, log lines |
 //!
 //! **Groups propose, they do not fetch.** librdkafka ties what a group member
@@ -35,6 +36,7 @@ mod ordered;
 mod outage;
 mod projection;
 mod record;
+mod refill;
 mod sequencer;
 
 use std::sync::Arc;
@@ -48,6 +50,7 @@ use tidings_wire::{Record, Topic};
 
 pub use config::KafkaConfig;
 use config::Pace;
+pub use refill::Refill;
 
 use crate::{
     AppendDone, Appender, Follower, Log, LogError, LogReader, Mark, ProjectionSource, SequencerLog,
@@ -102,6 +105,29 @@ impl KafkaLog {
             reader,
             appender,
         })
+    }
+
+    /// A writer that puts records back at the offsets they had, into
+    /// partitions that nobody else writes to.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn refill(&self) -> Result<Refill, LogError> {
+        Refill::new(&self.config, Arc::clone(&self.names))
+    }
+
+    /// How many members a consumer group has now, by its name without the
+    /// deployment's prefix.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn group_members(&self, group: &str) -> Result<usize, LogError> {
+        let name = self.names.group(group);
+        let groups = self.ask("asking for a group", |reader| {
+            reader.fetch_group_list(Some(&name), ASK_TIMEOUT)
+        })?;
+        let members = groups.groups().iter().map(|group| group.members().len());
+        Ok(members.sum())
     }
 
     /// Asks the cluster, again while a partition has no leader for the moment,
