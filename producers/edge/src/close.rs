@@ -2,19 +2,41 @@ use tidings_wire::frames::ServerFrame;
 
 /// Why the edge closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CloseReason {
+pub enum CloseReason {
+    /// A frame is no JSON object, or too large.
     BadFrame,
+    /// The first frame was no hello with a valid token.
     NotAuthorized,
+    /// No hello came in time.
     HelloMissing,
+    /// The user, or the edge, has too many.
     TooManyConnections,
+    /// Frames were not read fast enough.
     SlowReader,
+    /// Nothing came for two heartbeats.
     Silent,
+    /// The edge is stopping.
     Draining,
+    /// The edge cannot read the log.
     Unavailable,
 }
 
 impl CloseReason {
-    pub(crate) fn code(self) -> u16 {
+    /// Every reason, in the order of the protocol's text.
+    pub const ALL: [Self; 8] = [
+        Self::BadFrame,
+        Self::NotAuthorized,
+        Self::HelloMissing,
+        Self::TooManyConnections,
+        Self::SlowReader,
+        Self::Silent,
+        Self::Draining,
+        Self::Unavailable,
+    ];
+
+    /// The close frame's code.
+    #[must_use]
+    pub fn code(self) -> u16 {
         match self {
             Self::BadFrame => 4400,
             Self::NotAuthorized => 4401,
@@ -27,7 +49,9 @@ impl CloseReason {
         }
     }
 
-    pub(crate) fn message(self) -> &'static str {
+    /// The same for a person.
+    #[must_use]
+    pub fn message(self) -> &'static str {
         match self {
             Self::BadFrame => "a frame is one JSON object in text, not larger than max_frame_bytes",
             Self::NotAuthorized => "the first frame must be a hello with a valid token",
@@ -42,7 +66,8 @@ impl CloseReason {
 
     /// Within how many milliseconds, at random, the client is to come back;
     /// none: it is not to.
-    pub(crate) fn retry_after_ms(self) -> Option<u64> {
+    #[must_use]
+    pub fn retry_after_ms(self) -> Option<u64> {
         match self {
             Self::BadFrame
             | Self::NotAuthorized

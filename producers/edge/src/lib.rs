@@ -66,6 +66,7 @@ mod views;
 pub use answer::{Answer, Delivered, Pending, Refusal};
 pub use args::EdgeArgs;
 pub use caller::{Caller, Heard, Submission};
+pub use close::CloseReason;
 pub use config::{EdgeConfig, LimitArgs};
 pub use connect::connect;
 pub use edge::Edge;
