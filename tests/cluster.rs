@@ -16,7 +16,7 @@ use support::history::History;
 use tempfile::TempDir;
 use tidings_testkit::{CollectedSpan, Collector, SocketClient, eventually};
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Copies of the two samples in one import: some 2,400 lines.
 const COPIES: usize = 4;
 
@@ -179,6 +179,11 @@ fn an_import_survives_the_death_of_every_process() {
         "edge-2",
         "mongodb",
         "registry",
+        "search",
+        "opensearch",
+        "cache",
+        "redis",
+        "api",
     ] {
         imports.go_on(50);
         cluster.signal(name, "-KILL");

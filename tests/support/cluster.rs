@@ -191,6 +191,14 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // All that is left of it for whoever looks why.
+            for arguments in ["status", "logs"] {
+                if let Ok(output) = self.command(&[arguments]).output() {
+                    eprintln!("{}", String::from_utf8_lossy(&output.stdout));
+                }
+            }
+        }
         let output = self.command(&["down"]).output();
         if !output.is_ok_and(|output| output.status.success()) {
             eprintln!("scripts/cluster down failed");

@@ -15,8 +15,9 @@ use crate::shared::Shared;
 /// The subprotocol, which clients may name.
 const SUBPROTOCOL: &str = "tidings.v1";
 /// What one read from a connection takes at most, in bytes. The buffer is
-/// there as long as the connection; tungstenite's own default is 128 KiB.
-const READ_BUFFER: usize = 1_024;
+/// there as long as the connection (tungstenite's own default is 128 KiB). Most
+/// commands fit; a longer one takes a second read.
+const READ_BUFFER: usize = 512;
 /// Frames are gathered up to this many bytes before they are written.
 const WRITE_BUFFER: usize = 4_096;
 /// Frames are read up to this many times the allowed size, so that one that is
