@@ -33,7 +33,7 @@ fn topics_are_planned_applied_and_then_as_declared() {
     let report = json(&planned);
     assert_eq!(
         report["actions"].as_array().map(Vec::len),
-        Some(12),
+        Some(13),
         "{report}"
     );
     assert_eq!(report["applied"], false);
@@ -62,7 +62,7 @@ fn topics_are_planned_applied_and_then_as_declared() {
     assert_eq!(report["applied"], false);
     assert_eq!(
         report["refusals"].as_array().map(Vec::len),
-        Some(12),
+        Some(13),
         "{report}"
     );
 

@@ -4,14 +4,18 @@
 //!   the system needs of a log.
 //! * [`embedded`] keeps the log in the data folder's SQLite file.
 //! * [`kafka`] keeps it in Kafka.
+//! * [`notes`] are what operators leave in the log; [`Pauses`] are among them.
 //! * [`topics`] declares the topics, and plans and applies them.
 
 pub mod embedded;
 pub mod kafka;
+pub mod notes;
+mod pauses;
 mod ports;
 pub mod topics;
 
+pub use pauses::{Pause, PauseGate, Pauses};
 pub use ports::{
-    AppendDone, AppendError, Appender, Delivery, Follower, Log, LogError, LogReader, Mark,
-    ProjectionSource, SequencerEvent, SequencerLog, read_range,
+    AppendDone, AppendError, Appender, CONSUMERS, Consumer, Delivery, Follower, Log, LogError,
+    LogReader, Mark, ProjectionSource, SequencerEvent, SequencerLog, is_consumer, read_range,
 };

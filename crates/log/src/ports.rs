@@ -3,6 +3,8 @@ use std::time::Duration;
 use tidings_domain::Ownership;
 use tidings_wire::{Record, Stored, Topic};
 
+use crate::Pauses;
+
 /// A log: what the whole system needs of one.
 pub trait Log: Appender + LogReader {
     /// The sequencer's side. In Kafka it joins the sequencers' group; the
@@ -17,6 +19,12 @@ pub trait Log: Appender + LogReader {
     /// # Errors
     /// [`LogError`].
     fn projection(&self, consumer: &str) -> Result<Box<dyn ProjectionSource>, LogError>;
+
+    /// Notes how far a consumer is that no process is at, for displays of lag.
+    ///
+    /// # Errors
+    /// [`LogError`], also where a process is at it.
+    fn note_progress(&self, consumer: &str, next: &[(Topic, i32, i64)]) -> Result<(), LogError>;
 }
 
 /// Appends records durably: what an edge does with commands.
@@ -100,6 +108,58 @@ pub trait LogReader: Send + Sync {
     /// # Errors
     /// [`LogError`].
     fn mark(&self, partition: i32) -> Result<Option<Mark>, LogError>;
+
+    /// What operators have paused.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    fn pauses(&self) -> Result<Box<dyn Pauses>, LogError>;
+
+    /// The consumers that the log knows of, by name: those of [`CONSUMERS`],
+    /// and what was built beside them (`history.g2`).
+    ///
+    /// # Errors
+    /// [`LogError`].
+    fn consumers(&self) -> Result<Vec<String>, LogError>;
+
+    /// What the log knows of a consumer.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    fn consumer(&self, name: &str) -> Result<Consumer, LogError>;
+}
+
+/// The consumers of every deployment.
+pub const CONSUMERS: [&str; 4] = ["sequencer", "history", "search", "cache"];
+
+/// Whether this is one of [`CONSUMERS`], or a generation of one.
+#[must_use]
+pub fn is_consumer(name: &str) -> bool {
+    let (base, generation) = name.split_once(".g").unwrap_or((name, "1"));
+    CONSUMERS.contains(&base)
+        && !generation.is_empty()
+        && generation.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// What a log knows of a consumer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consumer {
+    /// How many processes are at it now.
+    pub members: usize,
+    /// The next record of each partition, where it has told. For the sequencer
+    /// of the command topics, for projections of `message.delivered`.
+    pub next: Vec<(Topic, i32, i64)>,
+}
+
+impl Consumer {
+    /// The topics that a consumer of this name reads.
+    #[must_use]
+    pub fn topics(name: &str) -> &'static [Topic] {
+        match name {
+            "sequencer" => &Topic::COMMANDS,
+            _ => &[Topic::MessageDelivered],
+        }
+    }
 }
 
 /// Follows partitions of topics. Each partition's records come in order.
@@ -119,7 +179,8 @@ pub trait Follower: Send {
 
 /// A projection's side of `message.delivered`.
 pub trait ProjectionSource: Send {
-    /// Waits up to `timeout` for what is next.
+    /// Waits up to `timeout` for what is next: up to `max` records, of which
+    /// there may be none (0), or other partitions.
     ///
     /// # Errors
     /// [`LogError`].

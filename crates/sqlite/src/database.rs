@@ -128,6 +128,24 @@ impl Database {
         }
     }
 
+    /// The data folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        let path = self.inner.connector.path();
+        path.parent().unwrap_or(path)
+    }
+
+    /// Whether a process has the folder open for writing, be it this one.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn is_written(&self) -> Result<bool, Error> {
+        if self.inner.writing.is_some() {
+            return Ok(true);
+        }
+        lock::is_taken(self.folder())
+    }
+
     /// Gives the writer thread a group writer. It is asked for its part of
     /// every group from the next one on; see [`wake`](Self::wake).
     ///

@@ -1,5 +1,5 @@
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,25 @@ pub(crate) fn take(dir: &Path) -> Result<File, Error> {
         tracing::warn!(error = %e, "could not note the process id in {shown}");
     }
     Ok(file)
+}
+
+/// Whether a process has the folder. One that wants it at this moment waits a
+/// little longer for the answer.
+pub(crate) fn is_taken(dir: &Path) -> Result<bool, Error> {
+    let path = dir.join(NAME);
+    let shown = path.display();
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::Fatal(format!("cannot open {shown}: {error}"))),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => {
+            Err(Error::Fatal(format!("cannot lock {shown}: {error}")))
+        }
+    }
 }
 
 fn in_use(dir: &Path, file: &mut File) -> Error {

@@ -30,11 +30,13 @@ pub enum Topic {
     DeadSearch = 11,
     /// What the cache projection could not decode or apply.
     DeadCache = 12,
+    /// What operators have noted: what is paused, which dead letters are done.
+    OperatorNotes = 13,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::MessageSent,
         Self::MessageEdited,
         Self::MessageDeleted,
@@ -43,6 +45,15 @@ impl Topic {
         Self::ConversationUpdated,
         Self::MessageDelivered,
         Self::ConversationState,
+        Self::DeadSequencer,
+        Self::DeadHistory,
+        Self::DeadSearch,
+        Self::DeadCache,
+        Self::OperatorNotes,
+    ];
+
+    /// The topics that dead letters go to.
+    pub const DEAD: [Self; 4] = [
         Self::DeadSequencer,
         Self::DeadHistory,
         Self::DeadSearch,
@@ -87,6 +98,7 @@ impl Topic {
             Self::DeadHistory => "dead.history",
             Self::DeadSearch => "dead.search",
             Self::DeadCache => "dead.cache",
+            Self::OperatorNotes => "operator.notes",
         }
     }
 

@@ -15,6 +15,7 @@ mod encoding;
 mod follower;
 mod layout;
 mod maintenance;
+mod pauses;
 mod projection;
 mod queue;
 mod read_only;
@@ -28,7 +29,7 @@ mod writer;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tidings_sqlite::Database;
+use tidings_sqlite::{Database, Priority};
 use tidings_wire::{Record, Topic};
 
 use self::follower::{Cursors, EmbeddedFollower};
@@ -39,12 +40,12 @@ use self::queue::{Append, Limit, Place};
 pub use self::read_only::ReadOnlyLog;
 use self::sequencer::EmbeddedSequencer;
 use self::signal::{Listeners, Signal};
-use self::store::Store;
+use self::store::{Store, write_progress};
 use self::tail::Tail;
 use self::writer::{LogWriter, Shared, read_next};
 use crate::{
-    AppendDone, AppendError, Appender, Follower, Log, LogError, LogReader, Mark, ProjectionSource,
-    SequencerLog,
+    AppendDone, AppendError, Appender, Consumer, Follower, Log, LogError, LogReader, Mark, Pauses,
+    ProjectionSource, SequencerLog,
 };
 
 /// How much of the latest records is held in memory, over all partitions.
@@ -169,6 +170,18 @@ impl LogReader for EmbeddedLog {
     fn mark(&self, partition: i32) -> Result<Option<Mark>, LogError> {
         self.store().mark(partition)
     }
+
+    fn pauses(&self) -> Result<Box<dyn Pauses>, LogError> {
+        self.store().pauses()
+    }
+
+    fn consumers(&self) -> Result<Vec<String>, LogError> {
+        self.store().consumers()
+    }
+
+    fn consumer(&self, name: &str) -> Result<Consumer, LogError> {
+        self.store().consumer(name)
+    }
 }
 
 impl Log for EmbeddedLog {
@@ -178,6 +191,17 @@ impl Log for EmbeddedLog {
 
     fn projection(&self, consumer: &str) -> Result<Box<dyn ProjectionSource>, LogError> {
         Ok(Box::new(EmbeddedProjection::new(self.clone(), consumer)))
+    }
+
+    fn note_progress(&self, consumer: &str, next: &[(Topic, i32, i64)]) -> Result<(), LogError> {
+        let (consumer, next) = (consumer.to_owned(), next.to_vec());
+        let write = move |connection: &rusqlite::Connection| {
+            next.iter().try_for_each(|(topic, partition, next)| {
+                write_progress(connection, &consumer, topic.name(), *partition, *next)
+            })
+        };
+        let database = &self.store().database;
+        database.write(Priority::Log, write).map_err(log_error)
     }
 }
 

@@ -4,7 +4,7 @@ use tidings_wire::Topic;
 use super::follower::{Cursors, EmbeddedFollower};
 use super::layout::Layout;
 use super::store::Store;
-use crate::{Follower, LogError, LogReader, Mark};
+use crate::{Consumer, Follower, LogError, LogReader, Mark, Pauses};
 
 /// The log in a SQLite file that another process may be writing.
 ///
@@ -47,5 +47,17 @@ impl LogReader for ReadOnlyLog {
 
     fn mark(&self, partition: i32) -> Result<Option<Mark>, LogError> {
         self.store.mark(partition)
+    }
+
+    fn pauses(&self) -> Result<Box<dyn Pauses>, LogError> {
+        self.store.pauses()
+    }
+
+    fn consumers(&self) -> Result<Vec<String>, LogError> {
+        self.store.consumers()
+    }
+
+    fn consumer(&self, name: &str) -> Result<Consumer, LogError> {
+        self.store.consumer(name)
     }
 }

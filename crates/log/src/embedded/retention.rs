@@ -24,7 +24,7 @@ fn kept_ms(topic: Topic) -> Option<i64> {
         Topic::DeadSequencer | Topic::DeadHistory | Topic::DeadSearch | Topic::DeadCache => {
             Some(30 * DAY_MS)
         }
-        Topic::MessageDelivered | Topic::ConversationState => None,
+        Topic::MessageDelivered | Topic::ConversationState | Topic::OperatorNotes => None,
     }
 }
 

@@ -4,12 +4,13 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row};
 use tidings_domain::{Epoch, OwnerId, Ownership, Timestamp};
 use tidings_sqlite::{Database, Priority};
-use tidings_wire::{Record, Stored};
+use tidings_wire::{Record, Stored, Topic};
 use uuid::Uuid;
 
 use super::layout::{Layout, Slot};
+use super::pauses::FolderPauses;
 use super::{encoding, log_error};
-use crate::{LogError, Mark};
+use crate::{CONSUMERS, Consumer, LogError, Mark, Pauses};
 
 /// A chunk read from the file ends after so many bytes, so that many large
 /// records do not fill the memory.
@@ -128,6 +129,49 @@ impl Store {
             })
             .map_err(log_error)?;
         Ok(found.unwrap_or(end))
+    }
+
+    pub(super) fn pauses(&self) -> Result<Box<dyn Pauses>, LogError> {
+        Ok(Box::new(FolderPauses::new(self.database.folder())))
+    }
+
+    pub(super) fn consumers(&self) -> Result<Vec<String>, LogError> {
+        const SELECT: &str = "SELECT DISTINCT consumer FROM log_progress ORDER BY consumer";
+        let known: Vec<String> = self
+            .database
+            .read(|c| {
+                let mut select = c.prepare_cached(SELECT)?;
+                let rows = select.query_map([], |row| row.get(0))?;
+                rows.collect()
+            })
+            .map_err(log_error)?;
+        let mut names: Vec<String> = CONSUMERS.map(str::to_owned).to_vec();
+        let more = known
+            .into_iter()
+            .filter(|name| !CONSUMERS.contains(&&**name));
+        names.extend(more);
+        Ok(names)
+    }
+
+    pub(super) fn consumer(&self, name: &str) -> Result<Consumer, LogError> {
+        const SELECT: &str = "SELECT topic, partition, next FROM log_progress WHERE consumer = ?1";
+        let rows: Vec<(String, i32, i64)> = self
+            .database
+            .read(|c| {
+                let mut select = c.prepare_cached(SELECT)?;
+                let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+                let rows = select.query_map([name], row)?;
+                rows.collect()
+            })
+            .map_err(log_error)?;
+        let next = rows
+            .into_iter()
+            .filter_map(|(topic, partition, next)| Some((Topic::parse(&topic)?, partition, next)));
+        Ok(Consumer {
+            // Whoever writes the folder runs all of them.
+            members: usize::from(self.database.is_written().map_err(log_error)?),
+            next: next.collect(),
+        })
     }
 
     pub(super) fn mark(&self, partition: i32) -> Result<Option<Mark>, LogError> {

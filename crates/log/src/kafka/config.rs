@@ -176,6 +176,8 @@ pub(super) enum Pace {
     Urgent,
     /// Nobody waits: a projection.
     Relaxed,
+    /// Hardly anything ever comes: the notes of operators.
+    Idle,
 }
 
 impl Pace {
@@ -184,6 +186,7 @@ impl Pace {
         match self {
             Self::Urgent => "2",
             Self::Relaxed => "20",
+            Self::Idle => "500",
         }
     }
 
@@ -192,6 +195,7 @@ impl Pace {
         match self {
             Self::Urgent => "4096",
             Self::Relaxed => "65536",
+            Self::Idle => "1",
         }
     }
 }

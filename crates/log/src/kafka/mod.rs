@@ -9,6 +9,7 @@
 //! | `membership` | a member of a consumer group that fetches nothing |
 //! | `sequencer`, `projection` | a membership and a fetcher put together |
 //! | `refill` | what a restore writes with: each record at the offset it had |
+//! | `pauses` | what operators have paused, by their notes |
 //! | `record`, `names`, `mark`, `outage`, `client` | conversions, names, errors, log lines |
 //!
 //! **Groups propose, they do not fetch.** librdkafka ties what a group member
@@ -34,15 +35,18 @@ mod membership;
 mod names;
 mod ordered;
 mod outage;
+mod pauses;
 mod projection;
 mod record;
 mod refill;
 mod sequencer;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use parking_lot::Mutex;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -53,13 +57,15 @@ use config::Pace;
 pub use refill::Refill;
 
 use crate::{
-    AppendDone, Appender, Follower, Log, LogError, LogReader, Mark, ProjectionSource, SequencerLog,
+    AppendDone, Appender, CONSUMERS, Consumer, Follower, Log, LogError, LogReader, Mark, Pauses,
+    ProjectionSource, SequencerLog, is_consumer,
 };
 use appender::ThreadedAppender;
 use client::LoggedClient;
 use fetcher::Fetcher;
 use names::Names;
 use outage::log_error;
+use pauses::NotedPauses;
 use projection::KafkaProjection;
 use sequencer::KafkaSequencer;
 
@@ -77,7 +83,9 @@ pub struct KafkaLog {
     /// Asks, and never fetches: on the connection of a consumer that fetches,
     /// the answer would wait for the fetch to end.
     reader: BaseConsumer<LoggedClient>,
-    appender: ThreadedAppender,
+    appender: Arc<ThreadedAppender>,
+    /// As `reader`, one for each group that was asked about.
+    groups: Mutex<HashMap<String, Arc<BaseConsumer<LoggedClient>>>>,
 }
 
 impl KafkaLog {
@@ -97,13 +105,14 @@ impl KafkaLog {
             .fetch_metadata(None, ASK_TIMEOUT)
             .map_err(|err| log_error("asking for the topics", &err))?;
         let partitions = check_topics(&names, &metadata)?;
-        let appender = ThreadedAppender::start(&config, Arc::clone(&names))?;
+        let appender = Arc::new(ThreadedAppender::start(&config, Arc::clone(&names))?);
         Ok(Self {
             config,
             names,
             partitions,
             reader,
             appender,
+            groups: Mutex::default(),
         })
     }
 
@@ -137,22 +146,47 @@ impl KafkaLog {
         what: &str,
         question: impl Fn(&BaseConsumer<LoggedClient>) -> KafkaResult<T>,
     ) -> Result<T, LogError> {
-        let start = Instant::now();
-        loop {
-            let answer = question(&self.reader);
-            // Nobody else polls this client, so its log lines wait here.
-            while let Some(event) = self.reader.poll(Duration::ZERO) {
-                if let Err(err) = event {
-                    tracing::debug!(%err, "while asking Kafka");
-                }
+        ask(&self.reader, what, question)
+    }
+
+    /// The client that asks as a group of this name.
+    fn group(&self, consumer: &str) -> Result<Arc<BaseConsumer<LoggedClient>>, LogError> {
+        let mut groups = self.groups.lock();
+        if let Some(client) = groups.get(consumer) {
+            return Ok(Arc::clone(client));
+        }
+        let client: BaseConsumer<LoggedClient> = self
+            .config
+            .fetching(&self.names.group(consumer), Pace::Idle)
+            .create_with_context(LoggedClient)
+            .map_err(|err| log_error("creating a client", &err))?;
+        let client = Arc::new(client);
+        groups.insert(consumer.to_owned(), Arc::clone(&client));
+        Ok(client)
+    }
+}
+
+/// Asks the cluster, again while a partition has no leader for the moment.
+fn ask<T>(
+    client: &BaseConsumer<LoggedClient>,
+    what: &str,
+    question: impl Fn(&BaseConsumer<LoggedClient>) -> KafkaResult<T>,
+) -> Result<T, LogError> {
+    let start = Instant::now();
+    loop {
+        let answer = question(client);
+        // Nobody else polls this client, so its log lines wait here.
+        while let Some(event) = client.poll(Duration::ZERO) {
+            if let Err(err) = event {
+                tracing::debug!(%err, "while asking Kafka");
             }
-            match answer {
-                Ok(answer) => return Ok(answer),
-                Err(err) if has_no_leader(&err) && start.elapsed() < ASK_TIMEOUT => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(err) => return Err(log_error(what, &err)),
+        }
+        match answer {
+            Ok(answer) => return Ok(answer),
+            Err(err) if has_no_leader(&err) && start.elapsed() < ASK_TIMEOUT => {
+                std::thread::sleep(Duration::from_millis(50));
             }
+            Err(err) => return Err(log_error(what, &err)),
         }
     }
 }
@@ -209,6 +243,19 @@ impl Log for KafkaLog {
             consumer,
         )?))
     }
+
+    fn note_progress(&self, consumer: &str, next: &[(Topic, i32, i64)]) -> Result<(), LogError> {
+        let client = self.group(consumer)?;
+        let mut offsets = TopicPartitionList::with_capacity(next.len());
+        for &(topic, partition, offset) in next {
+            offsets
+                .add_partition_offset(self.names.of(topic), partition, Offset::Offset(offset))
+                .map_err(|err| log_error("committing offsets", &err))?;
+        }
+        ask(&client, "committing offsets", |client| {
+            client.commit(&offsets, CommitMode::Sync)
+        })
+    }
 }
 
 impl Appender for KafkaLog {
@@ -264,6 +311,65 @@ impl LogReader for KafkaLog {
             )
         })?;
         Ok(found.and_then(|(offset, metadata)| mark::read(offset, &metadata)))
+    }
+
+    fn pauses(&self) -> Result<Box<dyn Pauses>, LogError> {
+        let (topic, partition) = (Topic::OperatorNotes, pauses::PARTITION);
+        let (low, high) = self.watermarks(topic, partition)?;
+        let mut fetcher = Fetcher::new(&self.config, Arc::clone(&self.names), Pace::Idle)?;
+        fetcher.add(&[(topic, partition, low)])?;
+        let appender = Arc::clone(&self.appender);
+        // Where all there was is gone, there is nothing to wait for.
+        let end = if low < high { high } else { 0 };
+        Ok(Box::new(NotedPauses::new(fetcher, appender, end)))
+    }
+
+    fn consumers(&self) -> Result<Vec<String>, LogError> {
+        let groups = self.ask("asking for the groups", |reader| {
+            reader.fetch_group_list(None, ASK_TIMEOUT)
+        })?;
+        let prefix = self.names.group("");
+        let known = groups.groups().iter();
+        let known = known.filter_map(|group| group.name().strip_prefix(&prefix));
+        let mut names: Vec<String> = CONSUMERS.map(str::to_owned).to_vec();
+        for name in known {
+            if is_consumer(name) && !names.iter().any(|there| there == name) {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort_by_key(|name| {
+            let base = CONSUMERS.iter().position(|base| name.starts_with(base));
+            (base, name.len(), name.clone())
+        });
+        Ok(names)
+    }
+
+    fn consumer(&self, name: &str) -> Result<Consumer, LogError> {
+        let group = self.names.group(name);
+        let groups = self.ask("asking for a group", |reader| {
+            reader.fetch_group_list(Some(&group), ASK_TIMEOUT)
+        })?;
+        let mut found = groups.groups().iter();
+        let members = found
+            .find(|found| found.name() == group)
+            .map_or(0, |found| found.members().len());
+        let client = self.group(name)?;
+        let committed = ask(&client, "asking for committed offsets", |client| {
+            let mut question = TopicPartitionList::new();
+            for topic in Consumer::topics(name) {
+                question.add_partition_range(self.names.of(*topic), 0, self.partitions - 1);
+            }
+            client.committed_offsets(question, ASK_TIMEOUT)
+        })?;
+        let next = committed.elements().into_iter().filter_map(|element| {
+            let topic = self.names.topic(element.topic())?;
+            match element.offset() {
+                Offset::Offset(offset) => Some((topic, element.partition(), offset)),
+                _ => None,
+            }
+        });
+        let next = next.collect();
+        Ok(Consumer { members, next })
     }
 }
 

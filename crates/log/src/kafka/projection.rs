@@ -83,8 +83,14 @@ impl ProjectionSource for KafkaProjection {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = left.min(GROUP_INTERVAL);
-            self.fetcher
-                .fetch(max, wait, |stored| records.push(stored))?;
+            if max == 0 {
+                // What was fetched stays where it is, and the fetching stops by
+                // itself when that is enough.
+                std::thread::sleep(wait);
+            } else {
+                self.fetcher
+                    .fetch(max, wait, |stored| records.push(stored))?;
+            }
             if !records.is_empty() || left.is_zero() {
                 return Ok(Delivery::Records(records));
             }

@@ -7,7 +7,7 @@ use tidings_wire::Topic;
 use super::TopicsError;
 
 /// The declarations this build was made with, by file name.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 5] = [
     (
         "commands.toml",
         include_str!("../../../../topics/commands.toml"),
@@ -20,6 +20,7 @@ const BUILT_IN: [(&str, &str); 4] = [
         "decisions.toml",
         include_str!("../../../../topics/decisions.toml"),
     ),
+    ("notes.toml", include_str!("../../../../topics/notes.toml")),
     (
         "snapshots.toml",
         include_str!("../../../../topics/snapshots.toml"),

@@ -189,7 +189,8 @@ fn with_min_in_sync(wanted: &DeclaredTopic, replicas: i32) -> BTreeMap<String, S
 fn lossy_configs(topic: Topic, wanted: &DeclaredTopic) -> Vec<String> {
     let config = |name: &str| wanted.configs.get(name).map_or("", String::as_str);
     let mut reasons = Vec::new();
-    if topic != Topic::ConversationState && config(CLEANUP_POLICY).contains("compact") {
+    let is_compacted = matches!(topic, Topic::ConversationState | Topic::OperatorNotes);
+    if !is_compacted && config(CLEANUP_POLICY).contains("compact") {
         reasons.push(match topic {
             Topic::MessageDelivered => "compaction is declared: it would drop all but the last \
                 event of each conversation, and every view is rebuilt from all of them"
@@ -320,7 +321,7 @@ mod tests {
         let declared = Declared::built_in();
         let plan = plan(&declared, &applied(&declared, 3));
         assert!(plan.is_done());
-        assert_eq!(text(&plan), "Nothing to do: 12 topics are as declared.");
+        assert_eq!(text(&plan), "Nothing to do: 13 topics are as declared.");
     }
 
     #[test]
@@ -333,7 +334,7 @@ mod tests {
         assert_eq!(
             text(&plan),
             "set    message.sent: retention.ms from 1000 to 604800000\n\
-             1 to do; 11 topics are as declared."
+             1 to do; 12 topics are as declared."
         );
         assert_eq!(
             serde_json::to_string(&plan.actions).unwrap(),
@@ -425,6 +426,6 @@ mod tests {
         let made = applied(&Declared::built_in().with_replication_factor(1), 1);
         let plan = plan(&Declared::built_in(), &made);
         assert!(plan.is_done(), "{plan}");
-        assert_eq!(plan.notes.len(), 12);
+        assert_eq!(plan.notes.len(), 13);
     }
 }
