@@ -15,6 +15,8 @@ pub(crate) struct Context {
     pub(crate) options: SequencerOptions,
     pub(crate) metrics: Metrics,
     pub(crate) next_token: u64,
+    /// An operator has paused it, or it is not known yet: no command is taken.
+    pub(crate) paused: bool,
 }
 
 impl Context {

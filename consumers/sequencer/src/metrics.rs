@@ -53,6 +53,7 @@ pub(crate) struct Metrics {
     pub(crate) owned: Gauge,
     pub(crate) epoch: Gauge,
     pub(crate) in_flight: Gauge,
+    pub(crate) paused: Gauge,
 }
 
 impl Metrics {
@@ -80,6 +81,7 @@ impl Metrics {
             owned: gauge!("tidings_sequencer_owned_partitions"),
             epoch: gauge!("tidings_sequencer_epoch"),
             in_flight: gauge!("tidings_sequencer_inflight"),
+            paused: gauge!("tidings_sequencer_paused"),
         }
     }
 

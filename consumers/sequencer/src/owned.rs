@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tidings_domain::{Command, Ownership, Partition, ReaderRule, Timestamp};
-use tidings_log::{LogError, read_range};
+use tidings_log::{LogError, Mark, read_range};
 use tidings_service::lifecycle::Backoff;
 use tidings_service::traces::{self, Operation, Span, Work};
 use tidings_wire::{
@@ -17,8 +17,10 @@ use crate::fold::Folded;
 use crate::inputs::NextInputs;
 use crate::metrics::Decided;
 
-/// The name that dead letters carry.
-const CONSUMER: &str = "sequencer";
+/// Its name: in dead letters, and to pause it.
+pub(crate) const CONSUMER: &str = "sequencer";
+/// How often it is told how far the commands are decided.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// The largest value of a dead letter, in bytes: the log's 1,000,000 less room
 /// for the key and the headers.
 const LARGEST_LETTER: usize = 900_000;
@@ -44,6 +46,10 @@ pub(crate) struct Owned {
     checkpointer: Checkpointer,
     retry: Backoff,
     attempts: u32,
+    /// When it is next told how far the commands are decided.
+    tell_at: Duration,
+    /// Below which offset it was told.
+    told_upto: i64,
 }
 
 /// A decision on its way to the log.
@@ -68,6 +74,8 @@ enum Intake {
         token: u64,
         command: Box<Stored>,
     },
+    /// An operator has paused it.
+    Paused,
     /// A command could not be decoded for now.
     Retry {
         until: Duration,
@@ -113,6 +121,8 @@ impl Owned {
             checkpointer: Checkpointer::new(context, partition, by, saved_upto, chunks),
             retry: Backoff::new(options.first_wait, options.longest_wait),
             attempts: 0,
+            tell_at: Duration::ZERO,
+            told_upto: 0,
         }
     }
 
@@ -126,8 +136,12 @@ impl Owned {
         self.in_flight.len()
     }
 
-    /// Lets the commands come.
+    /// Lets the commands come, unless it is paused.
     pub(crate) fn start(&mut self, context: &mut Context) -> Result<(), Stop> {
+        if context.paused {
+            self.intake = Intake::Paused;
+            return Ok(());
+        }
         self.intake = Intake::Open;
         Ok(context.log.start(self.partition, self.inputs.pairs())?)
     }
@@ -410,8 +424,11 @@ impl Owned {
                 self.start(context)?;
             }
             Intake::Retry { until } if now >= until => self.start(context)?,
+            Intake::Open if context.paused => self.pause(context, Intake::Paused)?,
+            Intake::Paused if !context.paused => self.start(context)?,
             _ => {}
         }
+        self.tell(context, now);
         let closed = self.is_closed();
         let due = self.checkpointer.is_due(now) || closed && self.checkpointer.is_idle();
         if !due {
@@ -428,6 +445,29 @@ impl Owned {
                 .checkpointer
                 .take_verified(context, &mut self.state, at),
             _ => Ok(()),
+        }
+    }
+
+    /// Tells now and then how far the commands are decided, and leaves a mark.
+    fn tell(&mut self, context: &mut Context, now: Duration) {
+        let Some(verified) = &self.verified else {
+            return;
+        };
+        if now < self.tell_at || verified.upto <= self.told_upto {
+            return;
+        }
+        self.tell_at = now + TELL_EVERY;
+        self.told_upto = verified.upto;
+        let mark = Mark {
+            offset: verified.upto,
+            current: Some(verified.by),
+        };
+        let told = context
+            .log
+            .commit(self.partition, verified.next.pairs(), mark);
+        if let Err(error) = told {
+            // Marks and lag displays may be old; the next one comes.
+            tracing::debug!(partition = self.partition, %error, "cannot leave a mark");
         }
     }
 

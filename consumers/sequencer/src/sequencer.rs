@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_domain::Epoch;
-use tidings_log::{LogError, LogReader, SequencerEvent, SequencerLog};
+use tidings_log::{LogError, LogReader, PauseGate, SequencerEvent, SequencerLog};
 use tidings_service::health::Condition;
 use tidings_wire::{Codec, Stored};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use crate::claim::{Claim, Progress};
 use crate::context::Context;
 use crate::error::Stop;
 use crate::metrics::Metrics;
-use crate::owned::Owned;
+use crate::owned::{CONSUMER, Owned};
 use crate::{Clock, SequencerError, SequencerOptions};
 
 /// How many events are taken from the log at once.
@@ -43,6 +43,8 @@ pub struct Parts {
 /// Decides the commands of the partitions it is given.
 pub struct Sequencer {
     context: Context,
+    /// None: it is not known yet whether it is paused.
+    gate: Option<PauseGate>,
     ready: Condition,
     stop: CancellationToken,
     partitions: BTreeMap<i32, Slot>,
@@ -90,9 +92,11 @@ impl Sequencer {
             options,
             metrics,
             next_token: 0,
+            paused: true,
         };
         Self {
             context,
+            gate: None,
             ready,
             stop,
             partitions: BTreeMap::new(),
@@ -126,10 +130,29 @@ impl Sequencer {
             let all: Vec<i32> = self.partitions.keys().copied().collect();
             self.give_up(&all)?;
         }
+        self.look_for_a_pause()?;
         self.claim()?;
         self.work()?;
         self.report();
         Ok(!(self.stopping && self.partitions.is_empty()))
+    }
+
+    /// Partitions are claimed and kept while it is paused; no command is taken.
+    fn look_for_a_pause(&mut self) -> Result<(), SequencerError> {
+        let gate = match &mut self.gate {
+            Some(gate) => gate,
+            unknown => match PauseGate::open(&*self.context.reader, CONSUMER) {
+                Ok(gate) => unknown.insert(gate),
+                Err(LogError::Unavailable(error)) => {
+                    tracing::warn!(%error, "cannot find out whether it is paused");
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            },
+        };
+        self.context.paused = gate.paused().is_some();
+        self.ready.set_paused(self.context.paused);
+        Ok(())
     }
 
     fn poll(&mut self) -> Result<(), SequencerError> {
@@ -335,6 +358,8 @@ impl Sequencer {
         }
         self.context.metrics.owned.set(count as f64);
         self.context.metrics.in_flight.set(in_flight as f64);
+        let paused = u8::from(self.context.paused);
+        self.context.metrics.paused.set(paused);
         self.context.metrics.epoch.set(epoch.0 as f64);
         self.ready
             .set_ready(self.assigned && !self.stopping && count == self.partitions.len());

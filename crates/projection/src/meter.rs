@@ -13,6 +13,7 @@ pub(crate) struct Meter {
     batch_seconds: Histogram,
     lag_records: Gauge,
     lag_seconds: Gauge,
+    paused: Gauge,
     errors: [Counter; 4],
 }
 
@@ -33,6 +34,7 @@ impl Meter {
             batch_seconds: histogram!("tidings_projection_batch_seconds", &[projection]),
             lag_records: gauge!("tidings_projection_lag_records", &[projection]),
             lag_seconds: gauge!("tidings_projection_lag_seconds", &[projection]),
+            paused: gauge!("tidings_projection_paused", &[projection]),
             errors,
         }
     }
@@ -67,6 +69,11 @@ impl Meter {
             StoreError::Fatal(_) => 3,
         };
         self.errors[class].increment(1);
+    }
+
+    /// Whether an operator has paused it.
+    pub(crate) fn paused(&self, is_paused: bool) {
+        self.paused.set(f64::from(u8::from(is_paused)));
     }
 
     /// How far the view is behind the log.

@@ -93,6 +93,12 @@ impl Projection {
         self
     }
 
+    /// What it builds, for whoever does by hand what it cannot.
+    #[must_use]
+    pub fn view(&self) -> Arc<dyn View> {
+        Arc::clone(&self.view)
+    }
+
     /// Runs on a thread of its own until `stop`, and waits for its end. The
     /// current batch is finished first, unless it waits for something that is
     /// down. Store operations run on the runtime this is called on, which must

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidings_log::{Delivery, Log, LogError, ProjectionSource};
+use tidings_log::{Delivery, Log, LogError, PauseGate, ProjectionSource};
 use tidings_service::health::Condition;
 use tidings_views::Position;
 use tidings_wire::{Stored, Topic};
@@ -31,6 +31,8 @@ pub(crate) struct Worker {
     gather: Duration,
     gathered: Gathered,
     intake: Intake,
+    gate: PauseGate,
+    meter: Meter,
     applier: Applier,
     ledger: Ledger,
     outage: Outage,
@@ -66,6 +68,7 @@ impl Worker {
         let mut applier = Applier::new(view, dead, lag, ready_when_applied, pause.clone());
         applier.ask(async |view| view.prepare().await)?;
         let mut outage = Outage::of("the log");
+        let gate = wait_for(&mut outage, &pause, || PauseGate::open(&*log, name))?;
         let source = wait_for(&mut outage, &pause, || log.projection(name))?;
         Ok(Self {
             log,
@@ -73,7 +76,9 @@ impl Worker {
             batch,
             gather,
             gathered: Gathered::default(),
-            intake: Intake::new(codec, pause.clone(), meter),
+            intake: Intake::new(codec, pause.clone(), meter.clone()),
+            gate,
+            meter,
             applier,
             ledger: Ledger::default(),
             outage,
@@ -94,7 +99,12 @@ impl Worker {
 
     fn work(&mut self) -> Result<(), Halt> {
         while !self.pause.is_over() {
-            let (wanted, wait) = self.appetite();
+            let is_paused = self.is_paused();
+            let (wanted, wait) = match is_paused {
+                // Stays in its group, and takes nothing.
+                true => (0, POLL),
+                false => self.appetite(),
+            };
             let delivery = wait_for(&mut self.outage, &self.pause, || {
                 self.source.poll(wanted, wait)
             })?;
@@ -103,7 +113,7 @@ impl Worker {
                 Delivery::Assigned(partitions) => self.assigned(&partitions)?,
                 Delivery::Revoked(partitions) => self.revoked(&partitions),
             }
-            if self.gathered.is_due(self.batch, self.gather) {
+            if !is_paused && self.gathered.is_due(self.batch, self.gather) {
                 self.apply_gathered()?;
             }
             if self.uncommitted && self.committed.elapsed() >= COMMIT_EVERY {
@@ -112,6 +122,14 @@ impl Worker {
             self.applier.lag.measure(&self.ledger, None);
         }
         Ok(())
+    }
+
+    /// Whether an operator has paused it.
+    fn is_paused(&mut self) -> bool {
+        let is_paused = self.gate.paused().is_some();
+        self.ready.set_paused(is_paused);
+        self.meter.paused(is_paused);
+        is_paused
     }
 
     fn assigned(&mut self, partitions: &[i32]) -> Result<(), Halt> {
@@ -189,6 +207,8 @@ impl Worker {
             self.intake.resume(position);
             starts.push((partition, offset));
         }
+        // Also where nothing comes: who looks shall know where it stands.
+        self.uncommitted = true;
         wait_for(&mut self.outage, &self.pause, || self.source.start(&starts))
     }
 

@@ -28,6 +28,7 @@ struct Inner {
 pub struct Condition {
     name: &'static str,
     ready: Arc<AtomicBool>,
+    paused: Arc<AtomicBool>,
 }
 
 impl Condition {
@@ -37,6 +38,7 @@ impl Condition {
         Self {
             name,
             ready: Arc::default(),
+            paused: Arc::default(),
         }
     }
 
@@ -45,6 +47,12 @@ impl Condition {
         if self.ready.swap(ready, Ordering::AcqRel) != ready {
             tracing::info!(condition = self.name, ready, "readiness changed");
         }
+    }
+
+    /// Says whether an operator has paused what it stands for. It is as ready
+    /// as it was: whoever paused it does not want it started anew.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
     }
 
     /// Whether it is so.
@@ -112,6 +120,19 @@ impl Health {
         missing
     }
 
+    /// The names of what operators have paused.
+    #[must_use]
+    pub fn paused(&self) -> Vec<&'static str> {
+        let conditions = self
+            .inner
+            .conditions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let paused = conditions.iter();
+        let paused = paused.filter(|condition| condition.paused.load(Ordering::Acquire));
+        paused.map(|condition| condition.name).collect()
+    }
+
     /// `GET /healthz`, `/readyz` and `/metrics`.
     pub fn router(&self) -> Router {
         let (ready, metrics) = (self.clone(), self.clone());
@@ -131,11 +152,18 @@ impl Health {
     }
 
     fn readiness(&self) -> Response {
-        let missing = self.missing();
-        if missing.is_empty() {
+        let (missing, paused) = (self.missing(), self.paused());
+        if missing.is_empty() && paused.is_empty() {
             return json(StatusCode::OK, &serde_json::json!({"status": "ready"}));
         }
-        let body = serde_json::json!({"status": "not ready", "missing": missing});
+        if missing.is_empty() {
+            let body = serde_json::json!({"status": "paused", "paused": paused});
+            return json(StatusCode::OK, &body);
+        }
+        let mut body = serde_json::json!({"status": "not ready", "missing": missing});
+        if !paused.is_empty() {
+            body["paused"] = paused.into();
+        }
         json(StatusCode::SERVICE_UNAVAILABLE, &body)
     }
 }
@@ -165,6 +193,11 @@ mod tests {
         assert_eq!(health.readiness().status(), StatusCode::SERVICE_UNAVAILABLE);
         store.set_ready(true);
         assert_eq!(health.readiness().status(), StatusCode::OK);
+        store.set_paused(true);
+        assert_eq!(health.readiness().status(), StatusCode::OK);
+        assert_eq!(health.paused(), ["store"]);
+        store.set_paused(false);
+        assert!(health.paused().is_empty());
         health.condition("log").set_ready(false);
         assert_eq!(health.missing(), ["log"]);
         log.set_ready(true);

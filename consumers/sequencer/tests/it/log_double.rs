@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tidings_log::{Follower, LogError, LogReader, Mark, SequencerEvent, SequencerLog};
+use tidings_log::{
+    Consumer, Follower, LogError, LogReader, Mark, Pause, Pauses, SequencerEvent, SequencerLog,
+};
 use tidings_wire::{Record, Stored, Topic};
 
 /// What is durable. Every instance shares it.
@@ -110,6 +112,36 @@ impl LogReader for World {
 
     fn mark(&self, partition: i32) -> Result<Option<Mark>, LogError> {
         Ok(self.marks(partition).last().copied())
+    }
+
+    fn pauses(&self) -> Result<Box<dyn Pauses>, LogError> {
+        Ok(Box::new(NothingPaused::default()))
+    }
+
+    fn consumers(&self) -> Result<Vec<String>, LogError> {
+        Ok(vec!["sequencer".to_owned()])
+    }
+
+    fn consumer(&self, _: &str) -> Result<Consumer, LogError> {
+        Ok(Consumer::default())
+    }
+}
+
+/// Nobody pauses anything here.
+#[derive(Default)]
+struct NothingPaused(BTreeMap<String, Pause>);
+
+impl Pauses for NothingPaused {
+    fn look(&mut self) -> Result<&BTreeMap<String, Pause>, LogError> {
+        Ok(&self.0)
+    }
+
+    fn pause(&mut self, _: &str, _: &Pause) -> Result<(), LogError> {
+        Err(LogError::Fatal("nothing is paused here".to_owned()))
+    }
+
+    fn resume(&mut self, _: &str) -> Result<(), LogError> {
+        Ok(())
     }
 }
 
