@@ -123,11 +123,22 @@ fn describe(topic: Topic) -> &'static str {
         Topic::DeadHistory => "What the history projection could not use, as it came.",
         Topic::DeadSearch => "What the search projection could not use, as it came.",
         Topic::DeadCache => "What the cache projection could not use, as it came.",
+        Topic::OperatorNotes => "What operators noted: what is paused, which letters are done.",
     }
 }
 
 /// The kinds of records in a topic.
 fn messages_of(topic: Topic) -> Vec<(String, Value)> {
+    if topic == Topic::OperatorNotes {
+        let note = json!({
+            "title": "Note",
+            "summary": "Of each key the newest counts; none as its value takes it back.",
+            "contentType": "application/json",
+            "headers": headers(EVENT, &[]),
+            "payload": {"type": ["object", "null"]},
+        });
+        return vec![("Note".to_owned(), note)];
+    }
     if !Topic::WITH_SCHEMA.contains(&topic) {
         let letter = json!({
             "title": format!("Letter in {topic}"),
@@ -143,7 +154,7 @@ fn messages_of(topic: Topic) -> Vec<(String, Value)> {
     let (own, optional): (&[_], &[_]) = match topic {
         Topic::MessageDelivered => (&[OWNER, INPUT].concat(), TRACED),
         Topic::ConversationState => (&[], &[]),
-        _ => (TRACED, &[]),
+        _ => (TRACED, REDRIVEN),
     };
     let name = schema["name"].as_str().expect("a name").to_owned();
     let record = json!({
@@ -192,6 +203,10 @@ const TRACED: &[Header] = &[
     ("traceparent", "W3C trace context."),
     ("tenant", "Whose it is."),
 ];
+const REDRIVEN: &[Header] = &[(
+    "redriven_from",
+    "The dead letter it was, where it went back to its topic.",
+)];
 const OWNER: &[Header] = &[
     ("ce_epoch", "The epoch of the writer's claim."),
     ("ce_owner", "The writer's name, from its claim."),

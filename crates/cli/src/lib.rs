@@ -4,11 +4,15 @@
 mod backup;
 mod bench;
 mod client;
+mod dead;
 mod dev;
 mod import;
+mod lag;
 mod output;
+mod pause;
 mod place;
 mod secret;
+mod stores;
 mod tail;
 mod token;
 mod topics;
@@ -29,7 +33,8 @@ use clap_complete::Shell;
 Quick start:
   tidings dev                                     everything, in one process
   tidings token --user alice                      a token for a client
-  tidings tail message.delivered                  what the log holds")]
+  tidings tail message.delivered                  what the log holds
+  tidings lag                                     how far everybody is")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -42,6 +47,11 @@ enum Command {
     #[command(subcommand)]
     Topics(topics::Topics),
     Tail(tail::TailArgs),
+    Lag(lag::LagArgs),
+    #[command(subcommand)]
+    Dead(dead::Dead),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
     #[command(subcommand)]
     Import(import::Import),
     Backup(backup::BackupArgs),
@@ -87,6 +97,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Token(args) => token::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Topics(topics) => runtime()?.block_on(topics::run(topics)),
         Command::Tail(args) => tail::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Lag(args) => lag::run(&args),
+        Command::Dead(dead) => dead::run(dead),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(args) => pause::resume(&args),
         Command::Import(import) => runtime()?.block_on(import::run(import)),
         Command::Backup(args) => runtime()?
             .block_on(backup::back_up(args))

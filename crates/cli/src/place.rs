@@ -1,13 +1,13 @@
 //! Where a log is: in a data folder, or in Kafka.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use tidings_log::LogReader;
 use tidings_log::embedded::EmbeddedLog;
 use tidings_log::kafka::{KafkaConfig, KafkaLog};
+use tidings_log::{Log, LogReader};
 use tidings_sqlite::Database;
 use tidings_wire::{Codec, RegistryConfig};
 
@@ -56,6 +56,14 @@ pub(crate) enum Place {
     Kafka(String),
 }
 
+/// A log, open for writing.
+pub(crate) struct Opened {
+    /// The log.
+    pub(crate) log: Arc<dyn Log>,
+    /// The file of a data folder, which holds the views, too.
+    pub(crate) database: Option<Database>,
+}
+
 impl RegistryUrlArgs {
     /// The registry, if one is given. Its URL may hold a password.
     pub(crate) fn config(&self) -> Option<RegistryConfig> {
@@ -84,32 +92,74 @@ impl PlaceArgs {
     /// Opens the log for reading. Must be called in a runtime, which the codec
     /// keeps using.
     pub(crate) async fn open(&self) -> Result<(Arc<dyn LogReader>, Codec)> {
+        let codec = self.codec().await?;
+        Ok((self.open_log().await?, codec))
+    }
+
+    /// What reads the log's records. Must be called in a runtime, which it
+    /// keeps using.
+    pub(crate) async fn codec(&self) -> Result<Codec> {
         match self.place() {
-            Place::Folder(data) => {
-                if !data.join("tidings.sqlite").exists() {
-                    bail!(
-                        "no log in {}: give --data the folder of `tidings dev`, or --brokers",
-                        data.display()
-                    );
-                }
-                let log = Database::open_read_only(&data)
-                    .map_err(anyhow::Error::from)
-                    .and_then(|database| Ok(EmbeddedLog::open_read_only(database)?))
-                    .with_context(|| format!("cannot read the log in {}", data.display()))?;
-                Ok((Arc::new(log), Codec::locked()))
-            }
-            Place::Kafka(brokers) => {
+            Place::Folder(_) => Ok(Codec::locked()),
+            Place::Kafka(_) => {
                 let registry = self.registry.config().context(
                     "records in Kafka are read with the schema registry: set SCHEMA_REGISTRY_URL \
                      or give --registry-url",
                 )?;
-                let codec = Codec::connect(&registry).await?;
-                let mut config = KafkaConfig::new(&brokers);
-                config.topic_prefix.clone_from(&self.registry.topic_prefix);
-                let log = tokio::task::spawn_blocking(move || KafkaLog::connect(config)).await?;
-                let log = log.with_context(|| format!("Kafka at {brokers}"))?;
-                Ok((Arc::new(log), codec))
+                Ok(Codec::connect(&registry).await?)
             }
         }
     }
+
+    /// Opens the log for reading, beside a process that writes it.
+    pub(crate) async fn open_log(&self) -> Result<Arc<dyn LogReader>> {
+        match self.place() {
+            Place::Folder(data) => {
+                check_folder(&data)?;
+                let log = Database::open_read_only(&data)
+                    .map_err(anyhow::Error::from)
+                    .and_then(|database| Ok(EmbeddedLog::open_read_only(database)?))
+                    .with_context(|| format!("cannot read the log in {}", data.display()))?;
+                Ok(Arc::new(log))
+            }
+            Place::Kafka(brokers) => Ok(Arc::new(self.connect(&brokers).await?)),
+        }
+    }
+
+    /// Opens the log for writing. A data folder must not be in use.
+    pub(crate) async fn open_writable(&self) -> Result<Opened> {
+        match self.place() {
+            Place::Folder(data) => {
+                check_folder(&data)?;
+                let partitions = self.open_log().await?.partitions();
+                let database = Database::open(&data)?;
+                let log = EmbeddedLog::open(database.clone(), partitions)?;
+                Ok(Opened {
+                    log: Arc::new(log),
+                    database: Some(database),
+                })
+            }
+            Place::Kafka(brokers) => Ok(Opened {
+                log: Arc::new(self.connect(&brokers).await?),
+                database: None,
+            }),
+        }
+    }
+
+    async fn connect(&self, brokers: &str) -> Result<KafkaLog> {
+        let mut config = KafkaConfig::new(brokers);
+        config.topic_prefix.clone_from(&self.registry.topic_prefix);
+        let log = tokio::task::spawn_blocking(move || KafkaLog::connect(config)).await?;
+        log.with_context(|| format!("Kafka at {brokers}"))
+    }
+}
+
+fn check_folder(data: &Path) -> Result<()> {
+    if data.join("tidings.sqlite").exists() {
+        return Ok(());
+    }
+    bail!(
+        "no log in {}: give --data the folder of `tidings dev`, or --brokers",
+        data.display()
+    )
 }

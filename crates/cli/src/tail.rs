@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use tidings_log::{LogError, LogReader, read_range};
 use tidings_wire::{Codec, Stored, Topic, format_time};
 
+use crate::output::hex;
 use crate::place::PlaceArgs;
 
 /// How many records are taken at once.
@@ -252,17 +253,6 @@ impl Line {
         }
         line
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            write!(text, "{byte:02x}").ok();
-            text
-        })
 }
 
 #[cfg(test)]

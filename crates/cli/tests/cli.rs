@@ -30,7 +30,7 @@ fn err(output: &Output) -> String {
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 20] = [
         &[],
         &["dev"],
         &["token"],
@@ -38,6 +38,14 @@ fn every_command_explains_itself() {
         &["topics", "plan"],
         &["topics", "apply"],
         &["tail"],
+        &["lag"],
+        &["pause"],
+        &["resume"],
+        &["dead"],
+        &["dead", "ls"],
+        &["dead", "show"],
+        &["dead", "redrive"],
+        &["dead", "drop"],
         &["import"],
         &["import", "irc"],
         &["bench"],
@@ -55,7 +63,7 @@ fn every_command_explains_itself() {
 
 #[test]
 fn wrong_usage_is_status_2_and_says_what_is_wrong() {
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 20] = [
         (&[], "Usage"),
         (&["frobnicate"], "frobnicate"),
         (&["token"], "--user"),
@@ -71,6 +79,17 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["import", "irc"], "FILE"),
         (&["dev", "--listen", "7700"], "127.0.0.1:7700"),
         (&["bench", "--rate=-1"], "not negative"),
+        (&["lag", "--consumer", "histori"], "history.g2"),
+        (&["lag", "--max-seconds=-1"], "not negative"),
+        (&["pause", "history"], "--reason"),
+        (&["pause", "edge", "--reason", "x"], "sequencer, history"),
+        (&["resume"], "CONSUMER"),
+        (&["dead", "show", "17"], "dead.history/3/17"),
+        (&["dead", "ls", "--filter", "colour=red"], "one of consumer"),
+        (
+            &["dead", "drop", "--all", "--filter", "cause=x"],
+            "cannot be used with",
+        ),
     ];
     for (args, expected) in cases {
         let output = tidings(args);
@@ -88,7 +107,9 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
 fn failures_are_status_1_and_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().to_str().unwrap();
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 6] = [
+        (&["dead", "drop", "--data", data], "--filter"),
+        (&["lag", "--data", data], "--brokers"),
         (
             &["token", "--user", "alice", "--data", data],
             "TIDINGS_JWT_SECRET",

@@ -2,3 +2,9 @@
 //! thin layer above: arguments, printing, exit codes.
 
 pub mod backup;
+pub mod dead;
+mod lag;
+
+pub use lag::{
+    ConsumerLag, ConsumerState, LagMeter, LagReport, PartitionLag, PausedConsumer, Thresholds,
+};

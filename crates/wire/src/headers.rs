@@ -45,8 +45,11 @@ pub mod names {
     /// Dead letters: how often it was tried.
     pub const DEAD_ATTEMPTS: &str = "dead_attempts";
 
+    /// A command that went back to its topic: the dead letter it was.
+    pub const REDRIVEN_FROM: &str = "redriven_from";
+
     /// All of them, to be kept without a copy when read.
-    pub(super) const KNOWN: [&str; 17] = [
+    pub(super) const KNOWN: [&str; 18] = [
         CE_ID,
         CE_TYPE,
         CE_SOURCE,
@@ -64,6 +67,7 @@ pub mod names {
         DEAD_ERROR,
         DEAD_CONSUMER,
         DEAD_ATTEMPTS,
+        REDRIVEN_FROM,
     ];
 }
 

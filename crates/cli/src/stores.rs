@@ -1,0 +1,80 @@
+//! Where the stores of the views are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tidings_service::config::ServerUrl;
+use tidings_views::cache::{CacheWriter, RedisCache};
+use tidings_views::history::{HistoryWriter, MongoHistory, SqliteHistory};
+use tidings_views::search::{OpenSearch, SearchWriter, SqliteSearch};
+
+use crate::place::Opened;
+
+/// How long one command may take in Redis.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The stores of a cluster's views. A data folder has its own.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// MongoDB, of the history view
+    #[arg(long, env = "MONGODB_URI", hide_env_values = true, value_name = "URI")]
+    mongodb_uri: Option<ServerUrl>,
+    /// OpenSearch or Elasticsearch, of the search view
+    #[arg(long, env = "SEARCH_URL", hide_env_values = true, value_name = "URL")]
+    search_url: Option<ServerUrl>,
+    /// Redis, of the cache view
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    redis_url: Option<ServerUrl>,
+}
+
+impl StoreArgs {
+    /// The history view's store, if it is given.
+    pub(crate) async fn history(
+        &self,
+        opened: &Opened,
+        application: &str,
+    ) -> Result<Option<Arc<dyn HistoryWriter>>> {
+        if let Some(database) = &opened.database {
+            return Ok(Some(Arc::new(SqliteHistory::new(database.clone()))));
+        }
+        let Some(uri) = &self.mongodb_uri else {
+            return Ok(None);
+        };
+        let store = MongoHistory::connect(uri.expose(), application).await?;
+        Ok(Some(Arc::new(store)))
+    }
+
+    /// The search view's store, if it is given.
+    pub(crate) fn search(
+        &self,
+        opened: &Opened,
+        prefix: &str,
+    ) -> Result<Option<Arc<dyn SearchWriter>>> {
+        if let Some(database) = &opened.database {
+            return Ok(Some(Arc::new(SqliteSearch::new(database.clone()))));
+        }
+        let Some(url) = &self.search_url else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(OpenSearch::new(url.expose(), prefix)?)))
+    }
+
+    /// The cache view's store, if it is given. That of a data folder is in the
+    /// memory of its process.
+    pub(crate) fn cache(
+        &self,
+        opened: &Opened,
+        prefix: &str,
+    ) -> Result<Option<Arc<dyn CacheWriter>>> {
+        let Some(url) = self
+            .redis_url
+            .as_ref()
+            .filter(|_| opened.database.is_none())
+        else {
+            return Ok(None);
+        };
+        let store = RedisCache::new(url.expose(), prefix, REDIS_TIMEOUT)?;
+        Ok(Some(Arc::new(store)))
+    }
+}

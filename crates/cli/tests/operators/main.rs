@@ -1,0 +1,6 @@
+//! What operators do, on real servers: `lag`, `pause`, `dead`.
+
+mod dead;
+mod embedded;
+mod place;
+mod registry;
