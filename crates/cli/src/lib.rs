@@ -11,6 +11,7 @@ mod lag;
 mod output;
 mod pause;
 mod place;
+mod replay;
 mod secret;
 mod stores;
 mod tail;
@@ -50,6 +51,7 @@ enum Command {
     Lag(lag::LagArgs),
     #[command(subcommand)]
     Dead(dead::Dead),
+    Replay(Box<replay::ReplayArgs>),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
     #[command(subcommand)]
@@ -99,6 +101,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Tail(args) => tail::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Lag(args) => lag::run(&args),
         Command::Dead(dead) => dead::run(dead),
+        Command::Replay(args) => replay::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
         Command::Import(import) => runtime()?.block_on(import::run(import)),

@@ -77,7 +77,7 @@ impl FromStr for From {
     }
 }
 
-fn topic_parser() -> impl TypedValueParser<Value = Topic> {
+pub(crate) fn topic_parser() -> impl TypedValueParser<Value = Topic> {
     PossibleValuesParser::new(Topic::ALL.map(Topic::name))
         .try_map(|name| Topic::parse(&name).ok_or_else(|| format!("no topic {name}")))
 }
@@ -204,7 +204,7 @@ impl<W: Write> Printer<W> {
 
 /// A record as an object.
 #[derive(Debug, Serialize)]
-struct Line {
+pub(crate) struct Line {
     topic: &'static str,
     partition: i32,
     offset: i64,
@@ -222,7 +222,7 @@ struct Line {
 }
 
 impl Line {
-    fn new(codec: &Codec, stored: &Stored) -> Self {
+    pub(crate) fn new(codec: &Codec, stored: &Stored) -> Self {
         let record = &stored.record;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let headers = record.headers.iter();

@@ -30,7 +30,7 @@ fn err(output: &Output) -> String {
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [&[&str]; 20] = [
+    let commands: [&[&str]; 21] = [
         &[],
         &["dev"],
         &["token"],
@@ -41,6 +41,7 @@ fn every_command_explains_itself() {
         &["lag"],
         &["pause"],
         &["resume"],
+        &["replay"],
         &["dead"],
         &["dead", "ls"],
         &["dead", "show"],
@@ -63,7 +64,7 @@ fn every_command_explains_itself() {
 
 #[test]
 fn wrong_usage_is_status_2_and_says_what_is_wrong() {
-    let cases: [(&[&str], &str); 20] = [
+    let cases: [(&[&str], &str); 23] = [
         (&[], "Usage"),
         (&["frobnicate"], "frobnicate"),
         (&["token"], "--user"),
@@ -84,6 +85,12 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["pause", "history"], "--reason"),
         (&["pause", "edge", "--reason", "x"], "sequencer, history"),
         (&["resume"], "CONSUMER"),
+        (&["replay", "--from", "monday"], "beginning"),
+        (&["replay", "--format", "records"], "--output"),
+        (
+            &["replay", "--output", "f", "--to-topic", "t"],
+            "cannot be used with",
+        ),
         (&["dead", "show", "17"], "dead.history/3/17"),
         (&["dead", "ls", "--filter", "colour=red"], "one of consumer"),
         (

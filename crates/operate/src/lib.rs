@@ -4,6 +4,7 @@
 pub mod backup;
 pub mod dead;
 mod lag;
+pub mod replay;
 
 pub use lag::{
     ConsumerLag, ConsumerState, LagMeter, LagReport, PartitionLag, PausedConsumer, Thresholds,
