@@ -68,7 +68,7 @@ fn while_anything_is_refused_nothing_is_done() {
     assert_eq!(refused.actions.len(), 1);
     let result = run(cluster.apply(&more, &actual, &refused));
     assert!(
-        matches!(result, Err(TopicsError::Refused(12))),
+        matches!(result, Err(TopicsError::Refused(13))),
         "{result:?}"
     );
     assert!(plan_of(&declared(&prefix, 2)).is_done());
