@@ -4,6 +4,7 @@
 pub mod cache;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+pub mod generation;
 pub mod history;
 pub mod search;
 mod sqlite_file;

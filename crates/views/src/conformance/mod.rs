@@ -7,6 +7,7 @@
 mod answers;
 mod cache;
 mod decisions;
+mod generations;
 mod pages;
 pub mod search;
 mod writing;
@@ -21,6 +22,7 @@ use tidings_domain::{
 pub use answers::{answers_like_the_model, keeps_tenants_apart, pages_lists};
 pub use cache::{Forgetful, drops_what_changes, is_never_older_than_it_says};
 pub use decisions::{Decisions, Random};
+pub use generations::keeps_a_register;
 pub use writing::{keeps_positions, mends_whatever_stopped_it, project};
 
 use crate::history::{HistoryReader, HistoryWriter, StoreError};

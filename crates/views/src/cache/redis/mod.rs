@@ -7,6 +7,7 @@
 //! one key. What must come in order is sent on one connection, so the client
 //! wants one primary: a server alone, or one behind a proxy or sentinel.
 
+mod generations;
 mod scripts;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ use scripts::SCRIPTS;
 
 /// The shape of what is stored. Another one is another view: nothing that an
 /// earlier one wrote is read.
-const GENERATION: u32 = 2;
+const VERSION: u32 = 2;
 /// Commands in one round trip.
 const CHUNK: usize = 1_000;
 /// Connections to Redis.
@@ -38,10 +39,13 @@ const CONNECTIONS: usize = 8;
 #[error("REDIS_URL: {0}")]
 pub struct BadUrl(String);
 
-/// The cache in Redis.
+/// The cache in Redis, one generation of it.
 #[derive(Clone)]
 pub struct RedisCache {
     pool: Pool,
+    /// What the keys of the first generation begin with.
+    first: String,
+    /// What the keys of this generation begin with.
     start: String,
     ttl: Duration,
     /// The session as it was last seen.
@@ -77,9 +81,11 @@ impl RedisCache {
             .recycle_timeout(Some(timeout))
             .build()
             .map_err(|error| bad(&error))?;
+        let first = format!("tidings:{prefix}cache:{VERSION}:");
         Ok(Self {
             pool,
-            start: format!("tidings:{prefix}cache:{GENERATION}:"),
+            start: first.clone(),
+            first,
             ttl,
             session: std::sync::Arc::default(),
         })

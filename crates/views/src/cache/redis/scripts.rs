@@ -89,6 +89,14 @@ end
 return 1
 ";
 
+/// Arguments: revision, register. Answers whether it follows on what is there.
+const REGISTER: &str = "
+local known = redis.call('HGET', KEYS[1], 'revision')
+if tonumber(known or '0') + 1 ~= tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'revision', ARGV[1], 'register', ARGV[2])
+return 1
+";
+
 pub(super) struct Scripts {
     pub(super) open: Script,
     pub(super) fill: Script,
@@ -96,6 +104,7 @@ pub(super) struct Scripts {
     pub(super) begin: Script,
     pub(super) reach: Script,
     pub(super) advance: Script,
+    pub(super) register: Script,
 }
 
 pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
@@ -105,6 +114,7 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     begin: Script::new(BEGIN),
     reach: Script::new(REACH),
     advance: Script::new(ADVANCE),
+    register: Script::new(REGISTER),
 });
 
 /// An owner as a field's text; empty: none.

@@ -6,6 +6,7 @@ use tidings_testkit::{OwnRedis, fresh_prefix, redis_url};
 
 use super::{CacheReader, CacheWriter, Key, RedisCache};
 use crate::conformance::{self, Forgetful};
+use crate::generation::{Generation, Generations};
 use crate::{Position, StoreError};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -96,4 +97,51 @@ async fn a_redis_that_is_away_is_transient() {
     server.start_again().unwrap();
     tidings_testkit::eventually_async(TIMEOUT, back).await;
     assert!(RedisCache::new("redis:/nowhere", "", TIMEOUT).is_err());
+}
+
+#[tokio::test]
+async fn another_generation_is_a_cache_of_its_own() {
+    let first = fresh();
+    let mut hits = 0;
+    for number in 2..12 {
+        let second = first.of(Generation(number));
+        hits += conformance::is_never_older_than_it_says(&second, number.into()).await;
+    }
+    assert!(hits > 100, "{hits} hits");
+    assert_eq!(first.cursors().await.unwrap().session, None);
+    conformance::keeps_a_register(&first).await;
+
+    // What is deleted is all of one and nothing of another.
+    let at = Position {
+        partition: 0,
+        offset: 0,
+        current: None,
+    };
+    let tenant = tidings_domain::Tenant::parse("t").unwrap();
+    let id = tidings_domain::ConversationId(uuid::Uuid::nil());
+    let key = Key::Head(tenant, id);
+    let (second, third) = (first.of(Generation(20)), first.of(Generation(30)));
+    for cache in [&first, &second, &third] {
+        cache.begin(&[at]).await.unwrap();
+        let looked = cache.look_up(std::slice::from_ref(&key)).await.unwrap();
+        let fill = looked.fill(0, key.clone(), vec![1], vec![(0, 0)]).unwrap();
+        assert_eq!(cache.fill(std::slice::from_ref(&fill)).await, Ok(1));
+        assert_eq!(
+            third.fill(&[fill]).await.unwrap(),
+            usize::from(cache.start == third.start),
+            "a ticket is good in one generation"
+        );
+    }
+    let value = async |cache: &RedisCache| {
+        let looked = cache.look_up(std::slice::from_ref(&key)).await.unwrap();
+        looked.found.first().and_then(|found| found.value.clone())
+    };
+    first.delete(Generation::FIRST).await.unwrap();
+    first.delete(Generation::FIRST).await.unwrap();
+    assert_eq!(value(&first).await, None);
+    assert_eq!(value(&second).await, Some(vec![1]));
+    first.delete(Generation(20)).await.unwrap();
+    assert_eq!(value(&second).await, None);
+    assert_eq!(value(&third).await, Some(vec![1]));
+    assert_ne!(first.register().await.unwrap().revision, 0);
 }

@@ -50,6 +50,14 @@ fn of_code(code: i32, message: String, otherwise: fn(String) -> StoreError) -> S
     }
 }
 
+/// Whether a single insert found its `_id` taken.
+pub(super) fn is_duplicate_key(error: &Error) -> bool {
+    matches!(
+        error.kind.as_ref(),
+        ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == DUPLICATE_KEY
+    )
+}
+
 /// The one error that says what to do about many: what makes all of it wait
 /// comes before what is wrong with a single row.
 fn worst_of<'a>(errors: impl IntoIterator<Item = (i32, &'a str)>) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 #[cfg(any(test, feature = "testing"))]
 mod dump;
 mod error;
+mod generations;
 mod message_record;
 mod prepare;
 mod read;
@@ -19,7 +20,7 @@ use mongodb::bson::doc;
 use mongodb::options::{
     ClientOptions, DatabaseOptions, FindOptions, ReadPreference, SelectionCriteria, WriteConcern,
 };
-use mongodb::{Client, Database};
+use mongodb::{Client, Collection, Database};
 use tidings_domain::{
     CommandKey, ConversationId, ConversationRow, EditRow, EventRow, Kind, MemberRow, MessageId,
     MessageRow, OutcomeRow, Rows, TempId, Tenant, Timestamp, UserId, Wanted,
@@ -30,6 +31,7 @@ use self::record::member_id;
 use super::document::id_text;
 use super::outcome::of_message;
 use super::{ConversationPage, HistoryReader, HistoryWriter, Position, StoreError};
+use crate::generation::Generation;
 
 /// The database where the address names none.
 const DEFAULT_DATABASE: &str = "tidings";
@@ -41,10 +43,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_CONCERN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long any one operation may take.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
-/// The history view in MongoDB. Cheap to clone.
+
+/// The history view in MongoDB, one generation of it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct MongoHistory {
     database: Database,
+    generation: Generation,
 }
 
 impl MongoHistory {
@@ -81,7 +85,21 @@ impl MongoHistory {
             .build();
         Ok(Self {
             database: client.database_with_options(&name, options),
+            generation: Generation::FIRST,
         })
+    }
+
+    /// How a collection of the view is called in this generation.
+    fn name(&self, collection: &str) -> String {
+        match self.generation {
+            Generation::FIRST => collection.to_owned(),
+            Generation(number) => format!("g{number}_{collection}"),
+        }
+    }
+
+    /// A collection of the view.
+    fn collection<T: Send + Sync>(&self, collection: &str) -> Collection<T> {
+        self.database.collection(&self.name(collection))
     }
 
     /// Runs an operation within [`OPERATION_TIMEOUT`].

@@ -61,8 +61,9 @@ struct Stamp {
 
 pub(super) async fn prepare(history: &MongoHistory) -> Result<(), StoreError> {
     let stamps: Collection<Stamp> = history.database.collection("versions");
+    let id = stamp_id(history);
     let stamp = history
-        .in_time(async { stamps.find_one(doc! { "_id": STAMP }).await })
+        .in_time(async { stamps.find_one(doc! { "_id": &id }).await })
         .await?;
     let found = stamp.map(|stamp| stamp.version);
     if found != Some(VERSION) {
@@ -72,12 +73,10 @@ pub(super) async fn prepare(history: &MongoHistory) -> Result<(), StoreError> {
             version,
             "making the collections of the history view"
         );
-        for collection in COLLECTIONS {
-            drop_collection(history, collection).await?;
-        }
+        drop_collections(history).await?;
     }
     for (collection, keys) in indexes() {
-        let collection = history.database.collection::<Document>(collection);
+        let collection = history.collection::<Document>(collection);
         let index = IndexModel::builder().keys(keys).build();
         history
             .in_time(async { collection.create_index(index).await.map(drop) })
@@ -88,7 +87,7 @@ pub(super) async fn prepare(history: &MongoHistory) -> Result<(), StoreError> {
         history
             .in_time(async {
                 stamps
-                    .update_one(doc! { "_id": STAMP }, stamp)
+                    .update_one(doc! { "_id": &id }, stamp)
                     .upsert(true)
                     .await
                     .map(drop)
@@ -98,15 +97,32 @@ pub(super) async fn prepare(history: &MongoHistory) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Drops a collection, if it is there: some servers fail to drop one that is
+fn stamp_id(history: &MongoHistory) -> String {
+    history.generation.name(STAMP)
+}
+
+/// Drops all of this generation.
+pub(super) async fn delete(history: &MongoHistory) -> Result<(), StoreError> {
+    drop_collections(history).await?;
+    let stamps = history.database.collection::<Document>("versions");
+    let id = stamp_id(history);
+    history
+        .in_time(async { stamps.delete_one(doc! { "_id": id }).await.map(drop) })
+        .await
+}
+
+/// Drops the collections that are there: some servers fail to drop one that is
 /// not.
-async fn drop_collection(history: &MongoHistory, name: &str) -> Result<(), StoreError> {
+async fn drop_collections(history: &MongoHistory) -> Result<(), StoreError> {
     let names = history
         .in_time(async { history.database.list_collection_names().await })
         .await?;
-    if !names.iter().any(|known| known == name) {
-        return Ok(());
+    for collection in COLLECTIONS {
+        let name = history.name(collection);
+        if names.contains(&name) {
+            let collection = history.database.collection::<Document>(&name);
+            history.in_time(async { collection.drop().await }).await?;
+        }
     }
-    let collection = history.database.collection::<Document>(name);
-    history.in_time(async { collection.drop().await }).await
+    Ok(())
 }

@@ -79,7 +79,7 @@ pub(super) async fn find_records<R: Stored>(
     filter: Document,
     options: FindOptions,
 ) -> Result<Vec<R::Record>> {
-    let collection = history.database.collection::<R::Record>(R::COLLECTION);
+    let collection = history.collection::<R::Record>(R::COLLECTION);
     history
         .in_time(async {
             let mut options = options;

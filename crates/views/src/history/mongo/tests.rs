@@ -11,6 +11,7 @@ use tidings_domain::Rows;
 
 use super::{MongoHistory, prepare};
 use crate::conformance::{self, Decisions, Dump, project};
+use crate::generation::{Generation, Generations};
 use crate::history::{HistoryWriter, StoreError};
 
 /// An empty view in a database of its own.
@@ -269,4 +270,32 @@ async fn a_server_that_is_not_there_is_waited_for() {
     );
     let unreadable = MongoHistory::connect("http://127.0.0.1", "tidings-test").await;
     assert!(matches!(unreadable, Err(StoreError::Fatal(_))));
+}
+
+#[tokio::test]
+async fn another_generation_is_a_view_of_its_own() {
+    let first = empty().await;
+    let decisions = Decisions::new(9).take(80);
+    project(&first, &decisions, 0).await.expect("writes");
+    let before = first.dump().await.expect("dumps");
+    let second = async |number| {
+        let view = first.of(Generation(number));
+        view.prepare().await.expect("prepares");
+        view
+    };
+    conformance::mends_whatever_stopped_it(&second(2).await, 1).await;
+    conformance::answers_like_the_model(&second(3).await, 100).await;
+    conformance::keeps_positions(&second(4).await).await;
+    assert_eq!(first.dump().await, Ok(before.clone()));
+
+    conformance::keeps_a_register(&first).await;
+    first.delete(Generation(3)).await.expect("deletes");
+    first.delete(Generation(3)).await.expect("deletes again");
+    assert_eq!(first.dump().await, Ok(before));
+    let names = first.database.list_collection_names().await.expect("lists");
+    assert!(
+        names.iter().all(|name| !name.starts_with("g3_")),
+        "{names:?}"
+    );
+    drop_database(first).await;
 }

@@ -124,7 +124,7 @@ async fn insert<T: Serialize + Send + Sync>(
     if records.is_empty() {
         return Ok(());
     }
-    let collection: Collection<T> = history.database.collection(collection);
+    let collection: Collection<T> = history.collection(collection);
     let inserted = history
         .in_time(async { Ok(collection.insert_many(records).ordered(false).await) })
         .await?;
@@ -149,7 +149,7 @@ async fn run_updates(
     for chunk in updates.chunks(UPDATES_A_COMMAND) {
         let wtimeout = i64::try_from(WRITE_CONCERN_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
         let command = doc! {
-            "update": collection,
+            "update": history.name(collection),
             "updates": chunk,
             "ordered": false,
             "writeConcern": { "w": "majority", "wtimeout": wtimeout },

@@ -1,10 +1,11 @@
 use async_trait::async_trait;
-use rusqlite::{Connection, Row};
+use rusqlite::Row;
 use tidings_domain::{ConversationId, HiddenRow, MessageId, Model, OutcomeRow, Timestamp};
 
 use super::{SqliteHistory, row};
 use crate::conformance::{Dump, Dumped, model};
 use crate::history::StoreError;
+use crate::sqlite_file::Scoped;
 
 #[async_trait]
 impl Dump for SqliteHistory {
@@ -14,14 +15,14 @@ impl Dump for SqliteHistory {
 }
 
 fn all<T>(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     select: &str,
     map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Vec<T>> {
     connection.prepare(select)?.query_map([], map)?.collect()
 }
 
-fn dump(connection: &Connection) -> rusqlite::Result<Model> {
+fn dump(connection: &Scoped<'_>) -> rusqlite::Result<Model> {
     let events = all(
         connection,
         "SELECT conversation_id, seq, tenant, at, sender, temp_id, event, withheld \

@@ -10,45 +10,53 @@ mod tests;
 mod write;
 
 use async_trait::async_trait;
-use rusqlite::Connection;
 use tidings_domain::{
     CommandKey, ConversationId, ConversationRow, EditRow, EventRow, Kind, MemberRow, MessageId,
     MessageRow, OutcomeRow, Rows, TempId, Tenant, Timestamp, UserId, Wanted,
 };
 use tidings_sqlite::Database;
 
-use crate::sqlite_file;
-
 use super::outcome::{of_event, of_message};
 use super::{ConversationPage, HistoryReader, HistoryWriter, Position, StoreError};
+use crate::generation::{Generation, Generations, Register};
+use crate::sqlite_file::{self, Scoped, Tables};
 
-/// The history view in SQLite. Cheap to clone.
+/// The view, as the register of generations names it.
+const VIEW: &str = "history";
+
+/// The history view in SQLite, one generation of it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SqliteHistory {
     database: Database,
+    tables: Tables,
 }
 
 impl SqliteHistory {
     /// The view in this file. [`HistoryWriter::prepare`] makes its tables.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { database }
+        Self {
+            database,
+            tables: Tables::first("history_"),
+        }
     }
 
     /// Runs a job on the writer thread and waits until it is durable.
     async fn run(
         &self,
-        job: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+        job: impl FnOnce(&Scoped<'_>) -> rusqlite::Result<()> + Send + 'static,
     ) -> Result<(), StoreError> {
-        sqlite_file::run(&self.database, job).await
+        let tables = self.tables;
+        sqlite_file::run(&self.database, move |c| job(&tables.on(c))).await
     }
 
     /// Reads off the runtime's threads: a read may wait for the disk.
     async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        query: impl FnOnce(&Scoped<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        sqlite_file::read(&self.database, query).await
+        let tables = self.tables;
+        sqlite_file::read(&self.database, move |c| query(&tables.on(c))).await
     }
 }
 
@@ -106,6 +114,47 @@ impl HistoryWriter for SqliteHistory {
         // the second could still write a position past it.
         for batch in write::batches(rows, positions)? {
             self.run(move |connection| batch.write(connection)).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Generations for SqliteHistory {
+    fn of(&self, generation: Generation) -> Self {
+        Self {
+            database: self.database.clone(),
+            tables: self.tables.of(generation),
+        }
+    }
+
+    async fn reached(&self) -> Result<Vec<Position>, StoreError> {
+        self.read(|connection| {
+            // Nobody has prepared it yet, or it is deleted.
+            let is_there = connection
+                .prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'history_positions'")?
+                .exists([])?;
+            match is_there {
+                true => read::positions(connection),
+                false => Ok(Vec::new()),
+            }
+        })
+        .await
+    }
+
+    async fn register(&self) -> Result<Register, StoreError> {
+        sqlite_file::read(&self.database, |c| sqlite_file::read_register(c, VIEW)).await
+    }
+
+    async fn replace(&self, register: &Register) -> Result<bool, StoreError> {
+        sqlite_file::replace_register(&self.database, VIEW, register).await
+    }
+
+    async fn delete(&self, generation: Generation) -> Result<(), StoreError> {
+        let view = self.of(generation);
+        for statement in schema::DELETE {
+            view.run(|connection| connection.execute_batch(statement))
+                .await?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 use tidings_domain::{
     ConversationId, ConversationRow, EditRow, Epoch, EventRow, Kind, MemberRow, MessageId,
     MessageRow, OutcomeRow, OwnerId, Ownership, TempId, Tenant, Timestamp, UserId,
@@ -12,8 +12,9 @@ use super::row::{
 };
 use super::schema;
 use crate::history::{ConversationPage, ListedConversation, Position};
+use crate::sqlite_file::Scoped;
 
-pub(super) fn positions(connection: &Connection) -> rusqlite::Result<Vec<Position>> {
+pub(super) fn positions(connection: &Scoped<'_>) -> rusqlite::Result<Vec<Position>> {
     let mut statement = connection.prepare_cached(schema::POSITIONS)?;
     let rows = statement.query_map([], |row| {
         let epoch: Option<i64> = row.get(2)?;
@@ -32,7 +33,7 @@ pub(super) fn positions(connection: &Connection) -> rusqlite::Result<Vec<Positio
 }
 
 pub(super) fn load_conversation(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     conversation_id: ConversationId,
 ) -> rusqlite::Result<Option<ConversationRow>> {
     connection
@@ -42,7 +43,7 @@ pub(super) fn load_conversation(
 }
 
 pub(super) fn load_member(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     conversation_id: ConversationId,
     user_id: &UserId,
 ) -> rusqlite::Result<Option<MemberRow>> {
@@ -57,7 +58,7 @@ pub(super) fn load_member(
 
 /// Those of these messages that are there: of most that are posted, none.
 pub(super) fn load_messages(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     ids: impl IntoIterator<Item = MessageId>,
 ) -> rusqlite::Result<BTreeMap<MessageId, MessageRow>> {
     let mut statement = connection.prepare_cached(schema::LOAD_MESSAGE)?;
@@ -72,7 +73,7 @@ pub(super) fn load_messages(
 }
 
 pub(super) fn events(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     conversation_id: ConversationId,
     after: u64,
@@ -88,7 +89,7 @@ pub(super) fn events(
 }
 
 pub(super) fn conversation(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     conversation_id: ConversationId,
 ) -> rusqlite::Result<Option<ConversationRow>> {
@@ -102,7 +103,7 @@ pub(super) fn conversation(
 }
 
 pub(super) fn member(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     conversation_id: ConversationId,
     user_id: &UserId,
@@ -121,7 +122,7 @@ pub(super) fn member(
 }
 
 pub(super) fn memberships(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     user_id: &UserId,
 ) -> rusqlite::Result<Vec<ConversationId>> {
@@ -133,7 +134,7 @@ pub(super) fn memberships(
 }
 
 pub(super) fn members(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     conversation_id: ConversationId,
     after: Option<&UserId>,
@@ -151,7 +152,7 @@ pub(super) fn members(
 }
 
 pub(super) fn unread(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     user_id: &UserId,
 ) -> rusqlite::Result<Vec<(ConversationId, u64)>> {
@@ -172,7 +173,7 @@ pub(super) struct PageQuery<'a> {
 }
 
 pub(super) fn page(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     query: &PageQuery<'_>,
 ) -> rusqlite::Result<Vec<MessageRow>> {
@@ -202,7 +203,7 @@ pub(super) fn page(
 }
 
 pub(super) fn edits(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     message_id: MessageId,
 ) -> rusqlite::Result<Vec<EditRow>> {
@@ -213,7 +214,7 @@ pub(super) fn edits(
 }
 
 pub(super) fn is_hidden(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     user_id: &UserId,
     message_id: MessageId,
@@ -228,7 +229,7 @@ pub(super) fn is_hidden(
 }
 
 pub(super) fn hidden_in(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     conversation_id: ConversationId,
     user_id: &UserId,
@@ -248,7 +249,7 @@ pub(super) fn hidden_in(
 
 /// The last message of a conversation that this user has not hidden.
 fn last_message(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     viewer: &UserId,
     conversation: &ConversationRow,
@@ -270,7 +271,7 @@ fn last_message(
 }
 
 pub(super) fn list(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     user_id: &UserId,
     kind: Option<Kind>,
@@ -317,7 +318,7 @@ pub(super) fn list(
 }
 
 pub(super) fn message(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     message_id: MessageId,
 ) -> rusqlite::Result<Option<MessageRow>> {
@@ -331,7 +332,7 @@ pub(super) fn message(
 
 /// The event of a command that sent no message.
 pub(super) fn event_of_command(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     conversation_id: ConversationId,
     sender: &UserId,
@@ -354,7 +355,7 @@ pub(super) fn event_of_command(
 
 /// The outcome of a command that made no event.
 pub(super) fn outcome(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     conversation_id: ConversationId,
     sender: &UserId,

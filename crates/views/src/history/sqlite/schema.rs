@@ -17,6 +17,20 @@ DROP TABLE IF EXISTS history_positions;
 DELETE FROM history_schema;
 ";
 
+/// What is left of a generation that is deleted, one after the other: a long
+/// statement would hold up what waits to be appended.
+pub(super) const DELETE: [&str; 9] = [
+    "DROP TABLE IF EXISTS history_positions",
+    "DROP TABLE IF EXISTS history_events",
+    "DROP TABLE IF EXISTS history_messages",
+    "DROP TABLE IF EXISTS history_edits",
+    "DROP TABLE IF EXISTS history_hidden",
+    "DROP TABLE IF EXISTS history_conversations",
+    "DROP TABLE IF EXISTS history_members",
+    "DROP TABLE IF EXISTS history_outcomes",
+    "DROP TABLE IF EXISTS history_schema",
+];
+
 /// The tables, beside those of the log. Events and messages come in log order
 /// and are wide, so they are row-id tables that only grow at their end; the
 /// rest is narrow and found by its key alone.

@@ -6,6 +6,7 @@ use tidings_sqlite::Database;
 
 use super::{SqliteHistory, schema};
 use crate::conformance::{self, Decisions, project};
+use crate::generation::{Generation, Generations};
 use crate::history::{HistoryWriter, StoreError};
 
 /// An empty view in a folder of its own.
@@ -178,4 +179,28 @@ async fn many_rows_become_several_jobs() {
     };
     let batches = super::write::batches(&rows, &[position]).expect("encodes");
     assert!(batches.len() > 2, "{} jobs", batches.len());
+}
+
+#[tokio::test]
+async fn another_generation_is_a_view_of_its_own() {
+    let (_folder, _, first) = empty().await;
+    let decisions = Decisions::new(9).take(80);
+    project(&first, &decisions, 0).await.expect("writes");
+    let before = conformance::Dump::dump(&first).await.expect("dumps");
+    let second = async |number| {
+        let view = first.of(Generation(number));
+        view.prepare().await.expect("prepares");
+        view
+    };
+    conformance::mends_whatever_stopped_it(&second(2).await, 1).await;
+    conformance::answers_like_the_model(&second(3).await, 100).await;
+    conformance::keeps_positions(&second(4).await).await;
+    assert_eq!(conformance::Dump::dump(&first).await, Ok(before.clone()));
+
+    conformance::keeps_a_register(&first).await;
+    first.delete(Generation(3)).await.expect("deletes");
+    first.delete(Generation(3)).await.expect("deletes again");
+    assert_eq!(conformance::Dump::dump(&first).await, Ok(before));
+    let made_anew = conformance::Dump::dump(&second(3).await).await;
+    assert_eq!(made_anew, Ok(tidings_domain::Model::default()));
 }

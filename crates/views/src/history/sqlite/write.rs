@@ -1,5 +1,5 @@
+use rusqlite::params_from_iter;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
 use tidings_domain::{
     ConversationRow, DeleteScope, EditRow, EventRow, FirstOutcome, HiddenRow, MemberRow,
     MessageRow, OutcomeRow, Rows, Withheld,
@@ -10,6 +10,7 @@ use crate::history::document::{
     ContentDocument, EventDocument, ForwardedDocument, kept, reactions,
 };
 use crate::history::{Position, StoreError};
+use crate::sqlite_file::Scoped;
 
 /// How many rows one job of the writer thread writes. The log's appends wait
 /// behind a job, so it must stay in the low milliseconds.
@@ -30,7 +31,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn write(&self, connection: &Scoped<'_>) -> rusqlite::Result<()> {
         for run in &self.runs {
             let mut statement = connection.prepare_cached(run.statement)?;
             for row in &run.rows {

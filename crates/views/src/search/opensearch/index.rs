@@ -3,9 +3,9 @@ use serde_json::{Value, json};
 
 use super::client::{Body, Client};
 use crate::StoreError;
+use crate::generation::Generation;
 
-/// The version of all mappings. Another one gets indexes of its own, which are
-/// filled from the log before the aliases are moved to them.
+/// The version of all mappings.
 const VERSION: &str = "v1";
 
 /// What there is an index for.
@@ -95,10 +95,11 @@ impl Kind {
     }
 }
 
-/// How the indexes are called.
+/// How the indexes of a generation are called.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     prefix: String,
+    generation: Generation,
 }
 
 impl Names {
@@ -113,16 +114,31 @@ impl Names {
         }
         Ok(Self {
             prefix: prefix.to_owned(),
+            generation: Generation::FIRST,
         })
+    }
+
+    pub(super) fn of(&self, generation: Generation) -> Self {
+        Self {
+            prefix: self.prefix.clone(),
+            generation,
+        }
+    }
+
+    /// The index that says which generations there are.
+    pub(super) fn generations(&self) -> String {
+        format!("tidings-{}generations", self.prefix)
     }
 
     /// What an index is read and written by.
     pub(super) fn alias(&self, kind: Kind) -> String {
-        format!("tidings-{}{}", self.prefix, kind.name())
+        let first = format!("tidings-{}{}", self.prefix, kind.name());
+        self.generation.name(&first)
     }
 
     fn index(&self, kind: Kind) -> String {
-        format!("{}-{VERSION}", self.alias(kind))
+        let first = format!("tidings-{}{}-{VERSION}", self.prefix, kind.name());
+        self.generation.name(&first)
     }
 }
 
@@ -159,9 +175,21 @@ pub(super) async fn prepare(client: &Client, names: &Names) -> Result<(), StoreE
 /// Forgets the positions, as the data they vouch for is not there any more:
 /// the view is then built again from the beginning.
 pub(super) async fn forget_positions(client: &Client, names: &Names) -> Result<(), StoreError> {
-    let index = names.index(Kind::Positions);
+    delete(client, &names.index(Kind::Positions)).await
+}
+
+/// Deletes all indexes of a generation, its positions first.
+pub(super) async fn delete_all(client: &Client, names: &Names) -> Result<(), StoreError> {
+    for kind in Kind::ALL.into_iter().rev() {
+        delete(client, &names.index(kind)).await?;
+    }
+    Ok(())
+}
+
+/// Deletes an index, if it is there.
+async fn delete(client: &Client, index: &str) -> Result<(), StoreError> {
     let gone = client
-        .ask::<Value>(Method::DELETE, &index, Body::None)
+        .ask::<Value>(Method::DELETE, index, Body::None)
         .await?;
     match gone {
         Ok(_) => Ok(()),

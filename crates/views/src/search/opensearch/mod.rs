@@ -2,6 +2,7 @@
 
 mod client;
 mod document;
+mod generations;
 mod index;
 mod read;
 #[cfg(test)]
@@ -20,7 +21,8 @@ use crate::{Position, StoreError};
 use client::Client;
 use index::Names;
 
-/// The search view in OpenSearch or Elasticsearch. Cheap to clone.
+/// The search view in OpenSearch or Elasticsearch, one generation of it. Cheap
+/// to clone.
 #[derive(Clone, Debug)]
 pub struct OpenSearch {
     client: Client,

@@ -3,6 +3,7 @@ use tidings_testkit::{elasticsearch_url, fresh_name, search_url};
 use super::OpenSearch;
 use crate::StoreError;
 use crate::conformance::search as conformance;
+use crate::generation::{Generation, Generations};
 use crate::search::{Documents, Filters, Page, Query, SearchReader, SearchWriter};
 
 /// Runs a check on OpenSearch and on Elasticsearch.
@@ -114,4 +115,33 @@ async fn a_server_that_is_not_there_is_unavailable() {
         store.positions().await,
         Err(StoreError::Transient(_))
     ));
+}
+
+#[tokio::test]
+async fn another_generation_is_a_view_of_its_own() {
+    let second = async |first: &OpenSearch, number| {
+        let view = first.of(Generation(number));
+        view.prepare().await.expect("prepares");
+        view
+    };
+    with_stores(async |first| {
+        // Both at once: what one has, the other does not find.
+        conformance::answers_like_a_scan(&second(first, 2).await).await;
+        conformance::answers_like_a_scan(first).await;
+        conformance::keeps_positions(&second(first, 3).await).await;
+        crate::conformance::keeps_a_register(first).await;
+        for number in [2, 3] {
+            first.delete(Generation(number)).await.expect("deletes");
+            first
+                .delete(Generation(number))
+                .await
+                .expect("deletes again");
+            let gone = first.of(Generation(number));
+            assert_eq!(gone.positions().await, Ok(vec![]));
+            assert!(gone.refresh().await.is_err(), "no index is left");
+        }
+        first.refresh().await.expect("the first is there");
+        conformance::answers_like_a_scan(&second(first, 2).await).await;
+    })
+    .await;
 }

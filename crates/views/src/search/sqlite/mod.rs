@@ -7,7 +7,6 @@ mod tests;
 mod write;
 
 use async_trait::async_trait;
-use rusqlite::Connection;
 use tidings_domain::{ConversationId, MessageId, Timestamp, UserId};
 use tidings_sqlite::Database;
 
@@ -15,37 +14,54 @@ use super::{
     Asker, ConversationHit, Documents, Filters, Found, MessageHit, Page, Query, SearchReader,
     SearchWriter, Wanted,
 };
-use crate::{Position, StoreError, sqlite_file};
+use crate::generation::{Generation, Generations, Register};
+use crate::sqlite_file::{self, Scoped, Tables};
+use crate::{Position, StoreError};
 
 /// How many documents are written at once: the file's writer is the log's too,
 /// and a long write would hold up what waits to be acknowledged.
 const AT_ONCE: usize = 64;
+/// The view, as the register of generations names it.
+const VIEW: &str = "search";
 
-/// The search view in SQLite, with FTS5. Cheap to clone.
+/// The search view in SQLite, with FTS5, one generation of it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SqliteSearch {
     database: Database,
+    tables: Tables,
 }
 
 impl SqliteSearch {
     /// The view in this file. [`SearchWriter::prepare`] makes its tables.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { database }
+        Self {
+            database,
+            tables: Tables::first("search_"),
+        }
+    }
+
+    async fn run(
+        &self,
+        job: impl FnOnce(&Scoped<'_>) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let tables = self.tables;
+        sqlite_file::run(&self.database, move |c| job(&tables.on(c))).await
     }
 
     async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        query: impl FnOnce(&Scoped<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        sqlite_file::read(&self.database, query).await
+        let tables = self.tables;
+        sqlite_file::read(&self.database, move |c| query(&tables.on(c))).await
     }
 }
 
 #[async_trait]
 impl SearchWriter for SqliteSearch {
     async fn prepare(&self) -> Result<(), StoreError> {
-        sqlite_file::run(&self.database, schema::prepare).await
+        self.run(schema::prepare).await
     }
 
     async fn positions(&self) -> Result<Vec<Position>, StoreError> {
@@ -62,16 +78,55 @@ impl SearchWriter for SqliteSearch {
         // One after the other: were two in one queue and the first to fail,
         // the second could still write a position past it.
         for part in write::parts(documents, AT_ONCE) {
-            sqlite_file::run(&self.database, move |connection| part.write(connection)).await?;
+            self.run(move |connection| part.write(connection)).await?;
         }
         if positions.is_empty() {
             return Ok(());
         }
         let positions = positions.to_vec();
-        sqlite_file::run(&self.database, move |connection| {
-            write::positions(connection, &positions)
+        self.run(move |connection| write::positions(connection, &positions))
+            .await
+    }
+}
+
+#[async_trait]
+impl Generations for SqliteSearch {
+    fn of(&self, generation: Generation) -> Self {
+        Self {
+            database: self.database.clone(),
+            tables: self.tables.of(generation),
+        }
+    }
+
+    async fn reached(&self) -> Result<Vec<Position>, StoreError> {
+        self.read(|connection| {
+            // Nobody has prepared it yet, or it is deleted.
+            let is_there = connection
+                .prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'search_positions'")?
+                .exists([])?;
+            match is_there {
+                true => read::positions(connection),
+                false => Ok(Vec::new()),
+            }
         })
         .await
+    }
+
+    async fn register(&self) -> Result<Register, StoreError> {
+        sqlite_file::read(&self.database, |c| sqlite_file::read_register(c, VIEW)).await
+    }
+
+    async fn replace(&self, register: &Register) -> Result<bool, StoreError> {
+        sqlite_file::replace_register(&self.database, VIEW, register).await
+    }
+
+    async fn delete(&self, generation: Generation) -> Result<(), StoreError> {
+        let view = self.of(generation);
+        for statement in schema::DELETE {
+            view.run(|connection| connection.execute_batch(statement))
+                .await?;
+        }
+        Ok(())
     }
 }
 

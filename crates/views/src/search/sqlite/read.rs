@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use rusqlite::types::{ToSql, Type};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 use tidings_domain::{
     ConversationId, Epoch, Kind, MessageId, OwnerId, Ownership, Tenant, Timestamp, UserId,
 };
@@ -14,6 +14,7 @@ use crate::search::{
     Asker, ConversationDocument, ConversationHit, Documents, Filters, Found, MessageDocument,
     MessageHit, Page, Query, Wanted,
 };
+use crate::sqlite_file::Scoped;
 
 /// All positions: one row a partition.
 const POSITIONS: &str = "SELECT partition, offset, epoch, owner FROM search_positions";
@@ -28,7 +29,7 @@ pub(super) const LOAD_MESSAGE: &str = "
 SELECT conversation_id, tenant, no, sender, at, text, has_attachment, version
 FROM search_messages WHERE message_id = ?1";
 
-pub(super) fn positions(connection: &Connection) -> rusqlite::Result<Vec<Position>> {
+pub(super) fn positions(connection: &Scoped<'_>) -> rusqlite::Result<Vec<Position>> {
     connection
         .prepare_cached(POSITIONS)?
         .query_map([], |row| {
@@ -46,7 +47,7 @@ pub(super) fn positions(connection: &Connection) -> rusqlite::Result<Vec<Positio
         .collect()
 }
 
-pub(super) fn load(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<Documents> {
+pub(super) fn load(connection: &Scoped<'_>, wanted: &Wanted) -> rusqlite::Result<Documents> {
     let mut documents = Documents::default();
     for id in &wanted.messages {
         if let Some(message) = load_message(connection, *id)? {
@@ -74,7 +75,7 @@ pub(super) fn load(connection: &Connection, wanted: &Wanted) -> rusqlite::Result
 }
 
 fn load_message(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     message_id: MessageId,
 ) -> rusqlite::Result<Option<MessageDocument>> {
     let key = message_id.0.as_bytes();
@@ -126,7 +127,7 @@ pub(super) fn page_of_messages() -> String {
 }
 
 pub(super) fn messages(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     asker: &Asker,
     query: &Query,
     filters: &Filters,
@@ -201,7 +202,7 @@ pub(super) fn page_of_conversations() -> String {
 }
 
 pub(super) fn conversations(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     asker: &Asker,
     query: &Query,
     page: &Page<(Timestamp, ConversationId)>,
@@ -248,7 +249,7 @@ WHERE tenant = ?1 AND folded >= ?2 AND folded < ?3 AND (folded, user_id) > (?4, 
 ORDER BY folded, user_id LIMIT ?6";
 
 pub(super) fn users(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     tenant: &Tenant,
     prefix: &str,
     page: &Page<UserId>,

@@ -1,4 +1,6 @@
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::OptionalExtension;
+
+use crate::sqlite_file::Scoped;
 
 /// The tables, beside those of the log. Words are split before they come here
 /// (see `words`), so the tokenizer has only the spaces between them to find:
@@ -63,8 +65,21 @@ CREATE TABLE IF NOT EXISTS search_positions (
 ) STRICT;
 ";
 
+/// What is left of a generation that is deleted, one after the other: a long
+/// statement would hold up what waits to be appended.
+pub(super) const DELETE: [&str; 8] = [
+    "DROP TABLE IF EXISTS search_positions",
+    "DROP TABLE IF EXISTS search_messages",
+    "DROP TABLE IF EXISTS search_words",
+    "DROP TABLE IF EXISTS search_hidden",
+    "DROP TABLE IF EXISTS search_conversations",
+    "DROP TABLE IF EXISTS search_titles",
+    "DROP TABLE IF EXISTS search_members",
+    "DROP TABLE IF EXISTS search_users",
+];
+
 /// Makes the tables, where they are not there.
-pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn prepare(connection: &Scoped<'_>) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
     // Words that are taken out are overwritten at once and not only when
     // segments are merged: a purge means it.

@@ -2,6 +2,7 @@ use tidings_sqlite::Database;
 
 use super::{SqliteSearch, read, write};
 use crate::conformance::search as conformance;
+use crate::generation::{Generation, Generations};
 use crate::search::SearchWriter;
 
 async fn with_store(check: impl AsyncFnOnce(&SqliteSearch)) {
@@ -111,6 +112,40 @@ async fn a_purge_leaves_no_word_in_the_index() {
         assert!(!found.is_empty());
         let holds = |block: &Vec<u8>| block.windows(needle.len()).any(|part| part == needle);
         assert!(!found.iter().any(holds));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_generation_is_a_view_of_its_own() {
+    let second = async |first: &SqliteSearch, number| {
+        let view = first.of(Generation(number));
+        view.prepare().await.expect("prepares");
+        view
+    };
+    with_store(async |first| {
+        // Both at once: what one has, the other does not find.
+        conformance::answers_like_a_scan(&second(first, 2).await).await;
+        conformance::answers_like_a_scan(first).await;
+        conformance::late_writes_bring_nothing_back(&second(first, 3).await).await;
+        conformance::keeps_positions(&second(first, 4).await).await;
+        crate::conformance::keeps_a_register(first).await;
+        for number in 2..=4 {
+            first.delete(Generation(number)).await.expect("deletes");
+            first
+                .delete(Generation(number))
+                .await
+                .expect("deletes again");
+        }
+        let left = first.read(|connection| {
+            connection.query_row(
+                "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'search_g[0-9]*'",
+                [],
+                |row| row.get::<_, i64>(0),
+            )
+        });
+        assert_eq!(left.await, Ok(0));
+        conformance::answers_like_a_scan(&second(first, 2).await).await;
     })
     .await;
 }

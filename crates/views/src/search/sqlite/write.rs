@@ -1,9 +1,10 @@
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 use tidings_domain::{Tenant, UserId};
 
 use crate::Position;
 use crate::search::words::{folded, indexed};
 use crate::search::{ConversationDocument, Documents, MemberDocument, MessageDocument};
+use crate::sqlite_file::Scoped;
 
 pub(super) const STORED_MESSAGE: &str =
     "SELECT number, version, text FROM search_messages WHERE message_id = ?1";
@@ -50,7 +51,7 @@ pub(super) fn parts(documents: &Documents, at_once: usize) -> Vec<Part> {
 }
 
 impl Part {
-    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn write(&self, connection: &Scoped<'_>) -> rusqlite::Result<()> {
         self.0.iter().try_for_each(|document| match document {
             Document::Message(message) => write_message(connection, message),
             Document::Conversation(conversation) => write_conversation(connection, conversation),
@@ -63,7 +64,7 @@ impl Part {
 /// A row that is replaced: its number, version and text.
 type Stored = (i64, i64, Option<String>);
 
-fn write_message(connection: &Connection, message: &MessageDocument) -> rusqlite::Result<()> {
+fn write_message(connection: &Scoped<'_>, message: &MessageDocument) -> rusqlite::Result<()> {
     let id = message.message_id.0.as_bytes();
     let stored: Option<Stored> = connection
         .prepare_cached(STORED_MESSAGE)?
@@ -109,7 +110,7 @@ fn write_message(connection: &Connection, message: &MessageDocument) -> rusqlite
 }
 
 fn write_conversation(
-    connection: &Connection,
+    connection: &Scoped<'_>,
     conversation: &ConversationDocument,
 ) -> rusqlite::Result<()> {
     let id = conversation.conversation_id.0.as_bytes();
@@ -157,7 +158,7 @@ fn write_conversation(
     Ok(())
 }
 
-fn write_member(connection: &Connection, member: &MemberDocument) -> rusqlite::Result<()> {
+fn write_member(connection: &Scoped<'_>, member: &MemberDocument) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO search_members (conversation_id, folded, user_id, is_present, version)
@@ -176,7 +177,7 @@ fn write_member(connection: &Connection, member: &MemberDocument) -> rusqlite::R
     Ok(())
 }
 
-fn write_user(connection: &Connection, tenant: &Tenant, user: &UserId) -> rusqlite::Result<()> {
+fn write_user(connection: &Scoped<'_>, tenant: &Tenant, user: &UserId) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO search_users (tenant, folded, user_id) VALUES (?1, ?2, ?3)
@@ -190,7 +191,7 @@ fn write_user(connection: &Connection, tenant: &Tenant, user: &UserId) -> rusqli
     Ok(())
 }
 
-pub(super) fn positions(connection: &Connection, positions: &[Position]) -> rusqlite::Result<()> {
+pub(super) fn positions(connection: &Scoped<'_>, positions: &[Position]) -> rusqlite::Result<()> {
     let mut write = connection.prepare_cached(
         "INSERT INTO search_positions (partition, offset, epoch, owner) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (partition) DO UPDATE SET

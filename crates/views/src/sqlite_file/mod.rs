@@ -1,10 +1,39 @@
 //! Jobs on the data folder's SQLite file, as the views run them.
 
+mod register;
+mod tables;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode};
 use tidings_sqlite::{Database, Error, Priority};
 use tokio::sync::oneshot;
 
+pub(crate) use register::read as read_register;
+pub(crate) use tables::{Scoped, Tables};
+
 use crate::StoreError;
+use crate::generation::Register;
+
+/// Writes the register of a view in the place of the one before it; false
+/// where another one is there.
+pub(crate) async fn replace_register(
+    database: &Database,
+    view: &'static str,
+    register: &Register,
+) -> Result<bool, StoreError> {
+    let register = register.clone();
+    let replaced = Arc::new(Mutex::new(false));
+    let told = Arc::clone(&replaced);
+    run(database, move |connection| {
+        *told.lock() = register::replace(connection, view, &register)?;
+        Ok(())
+    })
+    .await?;
+    let replaced = *replaced.lock();
+    Ok(replaced)
+}
 
 /// Runs a job on the writer thread and waits until it is durable.
 pub(crate) async fn run(
