@@ -2,17 +2,18 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use tidings_log::Log;
-use tidings_projection::Projection;
+use tidings_projection::Keeper;
 use tidings_service::lifecycle::retry_with_backoff;
 use tidings_views::StoreError;
+use tidings_views::generation::Generations;
 use tidings_views::history::MongoHistory;
 use tidings_wire::Codec;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Config, projection};
 
-/// The projection of the log into MongoDB; none when told to stop before. The
-/// server itself is waited for when the projection runs.
+/// The projections of the log into MongoDB, one for each generation; none when told to stop before. The
+/// server itself is waited for when they run.
 ///
 /// # Errors
 /// An address that cannot be read.
@@ -21,7 +22,7 @@ pub async fn connect(
     log: Arc<dyn Log>,
     codec: Codec,
     stop: &CancellationToken,
-) -> Result<Option<Projection>> {
+) -> Result<Option<Keeper>> {
     let uri = config.mongodb.mongodb_uri.expose();
     let store = retry_with_backoff("MongoDB", stop, async || {
         match MongoHistory::connect(uri, "tidings-history").await {
@@ -32,6 +33,11 @@ pub async fn connect(
     let Some(store) = store.await else {
         return Ok(None);
     };
-    let projection = projection(log, codec, Arc::new(store?));
-    Ok(Some(projection.batch(config.batch as usize)))
+    let store = store?;
+    let batch = config.batch as usize;
+    let generations = Arc::new(store.clone());
+    Ok(Some(Keeper::new(generations, move |generation| {
+        let store = Arc::new(store.of(generation));
+        projection(Arc::clone(&log), codec.clone(), store).batch(batch)
+    })))
 }

@@ -12,7 +12,7 @@ use tidings_domain::{Tenant, UserId};
 use tidings_edge::{Edge, EdgeConfig, LimitArgs, Views};
 use tidings_log::Log;
 use tidings_log::embedded::EmbeddedLog;
-use tidings_projection::Projection;
+use tidings_projection::{Keeper, Projection, ProjectionError};
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerOptions};
 use tidings_service::auth::{Auth, Claims};
 use tidings_service::config::{LogArgs, parse_listen};
@@ -22,6 +22,7 @@ use tidings_service::traces::TraceArgs;
 use tidings_service::{http, telemetry, traces};
 use tidings_sqlite::Database;
 use tidings_views::cache::{CACHE_TIMEOUT, CachedHistory, MokaCache};
+use tidings_views::generation::{Generations, Serving};
 use tidings_views::history::SqliteHistory;
 use tidings_views::search::SqliteSearch;
 use tidings_wire::Codec;
@@ -34,7 +35,7 @@ use crate::token;
 
 /// As many as the topics of a cluster have, so that a conversation is in the
 /// same partition in both.
-const PARTITIONS: i32 = 12;
+pub(crate) const PARTITIONS: i32 = 12;
 /// Records in one write to the view. It shares the file's writer with the log,
 /// and a long write would hold up what waits to be acknowledged.
 const VIEW_BATCH: usize = 64;
@@ -96,8 +97,8 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
     let health = Health::new(metrics);
     let log = EmbeddedLog::open(database.clone(), PARTITIONS)?;
     let codec = Codec::locked();
-    let history = Arc::new(SqliteHistory::new(database.clone()));
-    let search = Arc::new(SqliteSearch::new(database));
+    let history = SqliteHistory::new(database.clone());
+    let search = SqliteSearch::new(database);
     // Each is stopped in its turn, not by the signal itself.
     let (stop_http, stop_deciding) = (CancellationToken::new(), CancellationToken::new());
     let sequencer = Sequencer::spawn(Parts {
@@ -112,31 +113,27 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
     let log: Arc<dyn Log> = Arc::new(log);
     let cache = Arc::new(MokaCache::new(CACHE_BYTES));
     let mut views = JoinSet::new();
-    for (name, projection) in [
-        (
-            "history view",
-            tidings_history::projection(Arc::clone(&log), codec.clone(), history.clone())
-                .batch(VIEW_BATCH),
-        ),
-        (
-            "search view",
-            tidings_search::projection(Arc::clone(&log), codec.clone(), search.clone())
-                .batch(VIEW_BATCH),
-        ),
-        (
-            "cache view",
-            tidings_cache::projection(Arc::clone(&log), codec.clone(), cache.clone()),
-        ),
-    ] {
-        let projection = match name {
-            // Chat is ready without it.
-            "cache view" => projection,
-            _ => projection.readiness(health.condition(name)),
-        };
-        views.spawn(view(name, projection, stop_deciding.clone()));
-    }
+    let stopping = || stop_deciding.clone();
+    let source = (Arc::clone(&log), codec.clone());
+    let keeper = keeper(&history, move |store| {
+        let (log, codec) = source.clone();
+        tidings_history::projection(log, codec, Arc::new(store))
+    });
+    let keeper = keeper.readiness(health.condition("history view"));
+    views.spawn(view("history view", keeper.run(stopping()), stopping()));
+    let source = (Arc::clone(&log), codec.clone());
+    let keeper = self::keeper(&search, move |store| {
+        let (log, codec) = source.clone();
+        tidings_search::projection(log, codec, Arc::new(store))
+    });
+    let keeper = keeper.readiness(health.condition("search view"));
+    views.spawn(view("search view", keeper.run(stopping()), stopping()));
+    // Chat is ready without it.
+    let projection = tidings_cache::projection(Arc::clone(&log), codec.clone(), cache.clone());
+    views.spawn(view("cache view", projection.run(stopping()), stopping()));
+    let history = Arc::new(Serving::new(history));
     let history = CachedHistory::new(history, cache, PARTITIONS, CACHE_TIMEOUT);
-    let answering = Views::new(Arc::new(history)).search(search);
+    let answering = Views::new(Arc::new(history)).search(Arc::new(Serving::new(search)));
     let config = EdgeConfig {
         limits: args.limits,
         ..EdgeConfig::default()
@@ -187,9 +184,24 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
-/// Runs a projection to its end, and all the others with it.
-async fn view(name: &str, projection: Projection, stop: CancellationToken) -> Result<()> {
-    let result = projection.run(stop.clone()).await;
+/// Keeps all generations of a view in step.
+fn keeper<S: Generations + Clone + 'static>(
+    store: &S,
+    projection: impl Fn(S) -> Projection + Send + Sync + 'static,
+) -> Keeper {
+    let first = store.clone();
+    Keeper::new(Arc::new(store.clone()), move |generation| {
+        projection(first.of(generation)).batch(VIEW_BATCH)
+    })
+}
+
+/// Runs a view's part to its end, and all the others with it.
+async fn view(
+    name: &str,
+    part: impl Future<Output = Result<(), ProjectionError>>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let result = part.await;
     stop.cancel();
     result.with_context(|| format!("the {name} has stopped"))
 }

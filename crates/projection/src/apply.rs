@@ -63,6 +63,7 @@ impl Applier {
         lag: Lag,
         ready: Condition,
         pause: Pause,
+        meter: Meter,
     ) -> Self {
         let name = view.name();
         let outage = Outage::of(format!("the store of the {name} view"));
@@ -73,7 +74,7 @@ impl Applier {
             outage,
             ready,
             pause,
-            meter: Meter::new(name),
+            meter,
             lag,
         }
     }

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 use tidings_views::StoreError;
+use tidings_views::generation::Generation;
 
 /// What the projection counts and measures.
 #[derive(Clone)]
@@ -18,23 +19,25 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(name: &'static str) -> Self {
-        let projection = ("projection", name);
+    pub(crate) fn new(name: &'static str, generation: Generation) -> Self {
+        let labels = [
+            Label::new("projection", name),
+            Label::new("generation", generation.to_string()),
+        ];
         let errors = ["transient", "saturated", "data", "fatal"].map(|class| {
-            counter!(
-                "tidings_store_errors_total",
-                &[projection, ("class", class)]
-            )
+            let mut labels = labels.to_vec();
+            labels.push(Label::new("class", class));
+            counter!("tidings_store_errors_total", labels)
         });
         Self {
-            applied: counter!("tidings_projection_applied_total", &[projection]),
-            void: counter!("tidings_projection_void_total", &[projection]),
-            repeated: counter!("tidings_projection_repeated_total", &[projection]),
-            dead: counter!("tidings_dead_letters_total", &[projection]),
-            batch_seconds: histogram!("tidings_projection_batch_seconds", &[projection]),
-            lag_records: gauge!("tidings_projection_lag_records", &[projection]),
-            lag_seconds: gauge!("tidings_projection_lag_seconds", &[projection]),
-            paused: gauge!("tidings_projection_paused", &[projection]),
+            applied: counter!("tidings_projection_applied_total", labels.to_vec()),
+            void: counter!("tidings_projection_void_total", labels.to_vec()),
+            repeated: counter!("tidings_projection_repeated_total", labels.to_vec()),
+            dead: counter!("tidings_dead_letters_total", labels.to_vec()),
+            batch_seconds: histogram!("tidings_projection_batch_seconds", labels.to_vec()),
+            lag_records: gauge!("tidings_projection_lag_records", labels.to_vec()),
+            lag_seconds: gauge!("tidings_projection_lag_seconds", labels.to_vec()),
+            paused: gauge!("tidings_projection_paused", labels.to_vec()),
             errors,
         }
     }

@@ -17,7 +17,7 @@ use tidings_wire::{Codec, RegistryConfig, RegistryError};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::Projection;
+use crate::Keeper;
 
 /// What every projection's binary is told by flags and the environment.
 #[derive(Clone, Debug, clap::Args)]
@@ -40,8 +40,8 @@ pub struct ProcessArgs {
 }
 
 /// Runs a projection's process until it is told to stop: telemetry, the HTTP
-/// port, the log, and the projection that `connect` makes of the log and its
-/// codec once its store is there (none when `connect` was told to stop before).
+/// port, the log, and what `connect` makes of the log and its codec: the view's
+/// keeper (none when `connect` was told to stop before).
 /// `config` is all that the binary was told, for the log.
 ///
 /// # Errors
@@ -52,7 +52,7 @@ pub async fn run(
     args: &ProcessArgs,
     listen: SocketAddr,
     name: &'static str,
-    connect: impl AsyncFnOnce(Arc<dyn Log>, Codec, &CancellationToken) -> Result<Option<Projection>>,
+    connect: impl AsyncFnOnce(Arc<dyn Log>, Codec, &CancellationToken) -> Result<Option<Keeper>>,
 ) -> Result<()> {
     let metrics = telemetry::init(args.log.log_format, &args.log.log_filter)?;
     tracing::info!(?config, "starting");
@@ -70,13 +70,13 @@ pub async fn run(
     );
     let server = tokio::spawn(server);
 
-    let projection = match source(args, &stop).await? {
+    let keeper = match source(args, &stop).await? {
         Some((log, codec)) => connect(log, codec, &stop).await?,
         None => None,
     };
-    let result = match projection {
-        Some(projection) => {
-            let mut ended = pin!(projection.readiness(ready).run(stop.clone()));
+    let result = match keeper {
+        Some(keeper) => {
+            let mut ended = pin!(keeper.readiness(ready).run(stop.clone()));
             tokio::select! {
                 result = &mut ended => result,
                 () = stop.cancelled() => {

@@ -4,14 +4,15 @@ use std::time::Duration;
 use tidings_log::{Log, LogError};
 use tidings_service::health::Condition;
 use tidings_views::StoreError;
+use tidings_views::generation::Generation;
 use tidings_wire::Codec;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::View;
 use crate::pause::Halt;
 use crate::worker::Worker;
+use crate::{Throttle, View};
 
 /// Why a projection cannot go on. Trying again will not help until somebody
 /// changes something.
@@ -49,6 +50,9 @@ pub struct Projection {
     pub(crate) batch: usize,
     pub(crate) gather: Duration,
     pub(crate) ready: Condition,
+    pub(crate) generation: Generation,
+    pub(crate) throttle: Option<Throttle>,
+    pub(crate) partitions: Option<Vec<i32>>,
 }
 
 impl Projection {
@@ -66,6 +70,9 @@ impl Projection {
             batch: Self::BATCH,
             gather: Duration::ZERO,
             ready,
+            generation: Generation::FIRST,
+            throttle: None,
+            partitions: None,
         }
     }
 
@@ -97,6 +104,29 @@ impl Projection {
     #[must_use]
     pub fn view(&self) -> Arc<dyn View> {
         Arc::clone(&self.view)
+    }
+
+    /// The generation that `view` is: its group's name tells it from the
+    /// others.
+    #[must_use]
+    pub fn generation(mut self, generation: Generation) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// Reads these partitions, and joins no group: for a view that nobody else
+    /// keeps.
+    #[must_use]
+    pub fn partitions(mut self, partitions: Vec<i32>) -> Self {
+        self.partitions = Some(partitions);
+        self
+    }
+
+    /// Applies no more records a second than this allows.
+    #[must_use]
+    pub fn throttle(mut self, throttle: Throttle) -> Self {
+        self.throttle = Some(throttle);
+        self
     }
 
     /// Runs on a thread of its own until `stop`, and waits for its end. The

@@ -10,13 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Applied, Applier};
 use crate::dead::DeadLetters;
+use crate::fixed::FixedSource;
 use crate::intake::{Gap, Intake};
 use crate::lag::Lag;
 use crate::ledger::{Ledger, position_of};
 use crate::meter::Meter;
 use crate::outage::Outage;
 use crate::pause::{Halt, Pause};
-use crate::{Projection, ProjectionError};
+use crate::{Projection, ProjectionError, Throttle};
 
 /// How long to wait for records before looking whether to stop.
 const POLL: Duration = Duration::from_millis(100);
@@ -30,6 +31,7 @@ pub(crate) struct Worker {
     batch: usize,
     gather: Duration,
     gathered: Gathered,
+    throttle: Option<Throttle>,
     intake: Intake,
     gate: PauseGate,
     meter: Meter,
@@ -58,24 +60,39 @@ impl Worker {
             batch,
             gather,
             ready,
+            generation,
+            throttle,
+            partitions,
         } = projection;
         let name = view.name();
         let pause = Pause::new(runtime, stop);
-        let meter = Meter::new(name);
+        let meter = Meter::new(name, generation);
         let dead = DeadLetters::new(Arc::clone(&log), view.dead_letters(), name);
         let lag = Lag::new(Arc::clone(&log), meter.clone());
         let ready_when_applied = ready.clone();
-        let mut applier = Applier::new(view, dead, lag, ready_when_applied, pause.clone());
+        let mut applier = Applier::new(
+            view,
+            dead,
+            lag,
+            ready_when_applied,
+            pause.clone(),
+            meter.clone(),
+        );
         applier.ask(async |view| view.prepare().await)?;
+        let group = generation.consumer(name);
         let mut outage = Outage::of("the log");
         let gate = wait_for(&mut outage, &pause, || PauseGate::open(&*log, name))?;
-        let source = wait_for(&mut outage, &pause, || log.projection(name))?;
+        let source: Box<dyn ProjectionSource> = match partitions {
+            Some(partitions) => Box::new(FixedSource::new(Arc::clone(&log), partitions)),
+            None => wait_for(&mut outage, &pause, || log.projection(&group))?,
+        };
         Ok(Self {
             log,
             source,
             batch,
             gather,
             gathered: Gathered::default(),
+            throttle,
             intake: Intake::new(codec, pause.clone(), meter.clone()),
             gate,
             meter,
@@ -168,6 +185,9 @@ impl Worker {
         }
         let mut taken = self.intake.take(records, &self.ledger)?;
         if let Some(last) = taken.steps.last() {
+            if let Some(throttle) = &self.throttle {
+                self.pause.wait(throttle.admit(taken.steps.len()))?;
+            }
             let made = last.stored.record.timestamp;
             if self.applier.apply(&mut taken.steps, &mut self.ledger)? == Applied::StoreLostData {
                 return self.rewind();

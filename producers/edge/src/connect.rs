@@ -8,6 +8,7 @@ use tidings_service::health::Health;
 use tidings_service::lifecycle::retry_with_backoff;
 use tidings_signals::{Exchange, InProcess, RedisExchange, RedisTiming};
 use tidings_views::cache::{CACHE_TIMEOUT, CachedHistory, RedisCache};
+use tidings_views::generation::Serving;
 use tidings_views::history::{HistoryReader, MongoHistory, StoreError};
 use tidings_views::search::OpenSearch;
 use tidings_wire::{Codec, RegistryConfig, RegistryError};
@@ -77,11 +78,12 @@ pub async fn connect(
         ..EdgeConfig::default()
     };
     let log: Arc<dyn Log> = Arc::new(log?);
-    let mut history: Arc<dyn HistoryReader> = Arc::new(history);
+    let mut history: Arc<dyn HistoryReader> = Arc::new(Serving::new(history));
     let mut exchange: Box<dyn Exchange> = Box::new(InProcess::default());
     if let Some(url) = &args.redis.redis_url {
         let (url, prefix) = (url.expose(), &args.kafka.topic_prefix);
-        let cache = Arc::new(RedisCache::new(url, prefix, CACHE_TIMEOUT)?);
+        let cache = RedisCache::new(url, prefix, CACHE_TIMEOUT)?;
+        let cache = Arc::new(Serving::new(cache));
         let cached = CachedHistory::new(history, cache, log.partitions(), CACHE_TIMEOUT);
         history = Arc::new(cached);
         exchange = Box::new(RedisExchange::new(url, prefix, RedisTiming::default())?);
@@ -89,7 +91,7 @@ pub async fn connect(
     let mut views = Views::new(history);
     if let Some(url) = &args.search.search_url {
         let search = OpenSearch::new(url.expose(), &args.kafka.topic_prefix)?;
-        views = views.search(Arc::new(search));
+        views = views.search(Arc::new(Serving::new(search)));
     }
     let edge = Edge::start_among(&*exchange, config, log, codec, views, auth, health);
     Ok(Some(edge))
