@@ -12,6 +12,7 @@ mod output;
 mod pause;
 mod place;
 mod replay;
+mod rebuild;
 mod secret;
 mod stores;
 mod tail;
@@ -58,6 +59,8 @@ enum Command {
     Import(import::Import),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
+    Rebuild(Box<rebuild::RebuildArgs>),
+    Rollback(Box<rebuild::RollbackArgs>),
     Bench(Box<bench::BenchArgs>),
     /// Print a completion script for a shell
     ///
@@ -111,6 +114,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Restore(args) => runtime()?
             .block_on(backup::restore(args))
             .map(|()| ExitCode::SUCCESS),
+        Command::Rebuild(args) => runtime()?.block_on(rebuild::rebuild(*args)),
+        Command::Rollback(args) => runtime()?.block_on(rebuild::rollback(*args)),
         Command::Bench(args) => bench::run(*args),
         Command::Completions { shell } => completions(shell).map(|()| ExitCode::SUCCESS),
     }

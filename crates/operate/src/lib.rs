@@ -5,6 +5,7 @@ pub mod backup;
 pub mod dead;
 mod lag;
 pub mod replay;
+pub mod rebuild;
 
 pub use lag::{
     ConsumerLag, ConsumerState, LagMeter, LagReport, PartitionLag, PausedConsumer, Thresholds,

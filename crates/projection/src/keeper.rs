@@ -97,6 +97,7 @@ impl Keeper {
                     }
                     let served = serving.and_then(|serving| running.get(&serving));
                     self.ready.set_ready(served.is_some_and(|it| it.ready.is_ready()));
+                    self.ready.set_paused(served.is_some_and(|it| it.ready.is_paused()));
                 }
             }
         };

@@ -55,6 +55,12 @@ impl Condition {
         self.paused.store(paused, Ordering::Release);
     }
 
+    /// Whether it was said so.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
     /// Whether it is so.
     #[must_use]
     pub fn is_ready(&self) -> bool {

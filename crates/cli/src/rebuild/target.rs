@@ -1,0 +1,116 @@
+//! The view that is meant, in its store.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tidings_log::Log;
+use tidings_log::embedded::EmbeddedLog;
+use tidings_log::kafka::{KafkaConfig, KafkaLog};
+use tidings_operate::rebuild::{View, ViewName};
+use tidings_service::config::ServerUrl;
+use tidings_sqlite::Database;
+use tidings_views::cache::RedisCache;
+use tidings_views::history::{MongoHistory, SqliteHistory};
+use tidings_views::search::{OpenSearch, SqliteSearch};
+use tidings_wire::Codec;
+
+use crate::dev::PARTITIONS;
+use crate::place::{Place, PlaceArgs};
+
+/// How long one command to Redis may take. Nobody waits for it.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The stores of a cluster's views.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct StoreArgs {
+    /// Of the history view: MongoDB, with the database in the path
+    #[arg(long, env = "MONGODB_URI", hide_env_values = true, value_name = "URI")]
+    mongodb_uri: Option<ServerUrl>,
+    /// Of the search view: OpenSearch or Elasticsearch
+    #[arg(long, env = "SEARCH_URL", hide_env_values = true, value_name = "URL")]
+    search_url: Option<ServerUrl>,
+    /// Of the cache view: Redis
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    redis_url: Option<ServerUrl>,
+}
+
+/// Opens a view and its log, to write.
+pub(super) async fn open(name: ViewName, place: &PlaceArgs, stores: &StoreArgs) -> Result<View> {
+    let brokers = match place.place() {
+        Place::Folder(data) => return in_folder(name, &data),
+        Place::Kafka(brokers) => brokers,
+    };
+    let prefix = &place.registry.topic_prefix;
+    Ok(match name {
+        ViewName::History => {
+            let uri = address(&stores.mongodb_uri, name, "--mongodb-uri", "MONGODB_URI")?;
+            let store = MongoHistory::connect(uri, "tidings-rebuild").await?;
+            let (log, codec) = in_kafka(&brokers, place).await?;
+            View::history(store, log, codec)
+        }
+        ViewName::Search => {
+            let url = address(&stores.search_url, name, "--search-url", "SEARCH_URL")?;
+            let store = OpenSearch::new(url, prefix)?;
+            let (log, codec) = in_kafka(&brokers, place).await?;
+            View::search(store, log, codec)
+        }
+        ViewName::Cache => {
+            let url = address(&stores.redis_url, name, "--redis-url", "REDIS_URL")?;
+            let store = RedisCache::new(url, prefix, REDIS_TIMEOUT)?;
+            let (log, codec) = in_kafka(&brokers, place).await?;
+            View::cache(store, log, codec)
+        }
+    })
+}
+
+/// The address of a view's store. It may hold a password.
+fn address<'a>(
+    url: &'a Option<ServerUrl>,
+    view: ViewName,
+    flag: &str,
+    variable: &str,
+) -> Result<&'a str> {
+    let url = url.as_ref().map(ServerUrl::expose);
+    url.with_context(|| {
+        format!("where is the store of the {view} view? Set {variable} or give {flag}")
+    })
+}
+
+async fn in_kafka(brokers: &str, place: &PlaceArgs) -> Result<(Arc<dyn Log>, Codec)> {
+    let registry = place.registry.config().context(
+        "records in Kafka are read with the schema registry: set SCHEMA_REGISTRY_URL or give \
+         --registry-url",
+    )?;
+    let codec = Codec::connect(&registry).await?;
+    let mut config = KafkaConfig::new(brokers);
+    config.topic_prefix.clone_from(&place.registry.topic_prefix);
+    let log = tokio::task::spawn_blocking(move || KafkaLog::connect(config)).await?;
+    let log = log.with_context(|| format!("Kafka at {brokers}"))?;
+    Ok((Arc::new(log), codec))
+}
+
+fn in_folder(name: ViewName, data: &Path) -> Result<View> {
+    if name == ViewName::Cache {
+        bail!(
+            "the cache of a data folder is in the memory of `tidings dev`, which makes it anew \
+             whenever it starts: there is nothing to rebuild"
+        );
+    }
+    if !data.join("tidings.sqlite").exists() {
+        bail!(
+            "no log in {}: give --data the folder of `tidings dev`, or --brokers",
+            data.display()
+        );
+    }
+    let database = Database::open(data)
+        .context("a view in a data folder is rebuilt while no `tidings dev` runs on it")?;
+    let log = EmbeddedLog::open(database.clone(), PARTITIONS)?;
+    let (log, codec): (Arc<dyn Log>, _) = (Arc::new(log), Codec::locked());
+    let view = match name {
+        ViewName::Search => View::search(SqliteSearch::new(database), log, codec),
+        _ => View::history(SqliteHistory::new(database), log, codec),
+    };
+    Ok(view.alone())
+}

@@ -1,0 +1,121 @@
+//! The other views: search in OpenSearch, cache in Redis.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_log::Log;
+use tidings_operate::rebuild::{RebuildOptions, View, prune, rebuild, rollback};
+use tidings_projection::Projection;
+use tidings_testkit::{fresh_name, redis_url, search_url};
+use tidings_views::cache::{CacheReader, CacheWriter, Key, RedisCache};
+use tidings_views::conformance::search::Chat;
+use tidings_views::generation::{Generation, Generations, Serving};
+use tidings_views::search::{Fold, OpenSearch, SearchWriter, Wanted};
+use tidings_wire::Codec;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::World;
+
+const SECOND: Generation = Generation(2);
+
+fn search(log: Arc<dyn Log>, codec: Codec, store: OpenSearch) -> Projection {
+    tidings_search::projection(log, codec, Arc::new(store))
+}
+
+fn cache(log: Arc<dyn Log>, codec: Codec, store: RedisCache) -> Projection {
+    tidings_cache::projection(log, codec, Arc::new(store))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn search_is_rebuilt_document_by_document() {
+    let world = World::new().await;
+    let url = tokio::task::spawn_blocking(search_url)
+        .await
+        .expect("a server");
+    let store = OpenSearch::new(url, &format!("{}-", fresh_name())).expect("an address");
+    let decisions: Vec<_> = Chat::new(4).take(300);
+    let decisions: Vec<_> = decisions
+        .into_iter()
+        .map(|(_, decision)| decision)
+        .collect();
+    world.decide_all(&decisions, 0);
+    let keeping = world.keep(&store, search).await;
+    world.caught_up(&store).await;
+
+    let view = View::search(store.clone(), world.connect().await, world.codec.clone());
+    let stop = CancellationToken::new();
+    let options = RebuildOptions::default();
+    let rebuilt = rebuild(&view, &options, &stop, &|_| {}).await;
+    assert_eq!(rebuilt.expect("is rebuilt").generation, SECOND);
+    let mut fold = Fold::default();
+    for (decision, offset) in decisions.iter().zip(0..) {
+        fold.apply(decision, offset);
+    }
+    let expected = fold.into_changed();
+    let wanted = Wanted {
+        messages: expected.messages.keys().copied().collect(),
+        conversations: expected.conversations.keys().copied().collect(),
+    };
+    let first = store.load(&wanted).await.expect("loads");
+    assert_eq!(first.messages.len(), expected.messages.len());
+    assert!(first.messages.len() > 50, "{}", first.messages.len());
+    let second = store.of(SECOND).load(&wanted).await.expect("loads");
+    assert_eq!(second.messages, first.messages);
+    assert_eq!(second.conversations, first.conversations);
+
+    let more = decisions.len() as i64;
+    let later: Vec<_> = Chat::new(5).take(60);
+    let later: Vec<_> = later.into_iter().map(|(_, decision)| decision).collect();
+    world.decide_all(&later, more);
+    world.caught_up(&store).await;
+    world.caught_up(&store.of(SECOND)).await;
+    let back = rollback(&view, false, &stop).await.expect("goes back");
+    assert_eq!(back.to, Generation::FIRST);
+    let pruned = prune(&view, false, &stop).await.expect("prunes");
+    assert_eq!(pruned.deleted, [SECOND]);
+    let gone = store.of(SECOND).load(&wanted).await;
+    assert!(gone.is_err() || gone.is_ok_and(|documents| documents.messages.is_empty()));
+    keeping.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cache_begins_anew() {
+    let world = World::new().await;
+    let url = tokio::task::spawn_blocking(redis_url)
+        .await
+        .expect("a server");
+    let prefix = format!("{}-", fresh_name());
+    let store = RedisCache::new(url, &prefix, Duration::from_secs(5)).expect("an address");
+    let decisions = tidings_views::conformance::Decisions::new(3).take(100);
+    world.decide_all(&decisions, 0);
+    let keeping = world.keep(&store, cache).await;
+    world.caught_up(&store).await;
+
+    // A value that nobody should believe.
+    let of = &decisions[0];
+    let key = Key::Head(of.tenant.clone(), of.conversation_id);
+    let reader = Serving::new(store.clone());
+    let keys = std::slice::from_ref(&key);
+    let looked = reader.look_up(keys).await.expect("asks");
+    let as_of = looked.after.positions();
+    let as_of = as_of.iter().map(|at| (at.partition, at.offset)).collect();
+    let wrong = looked.fill(0, key.clone(), b"wrong".to_vec(), as_of);
+    let filled = reader.fill(&[wrong.expect("is new enough")]).await;
+    assert_eq!(filled, Ok(1));
+
+    let view = View::cache(store.clone(), world.connect().await, world.codec.clone());
+    let stop = CancellationToken::new();
+    let options = RebuildOptions::default();
+    let rebuilt = rebuild(&view, &options, &stop, &|_| {}).await;
+    assert_eq!(rebuilt.expect("is rebuilt").generation, SECOND);
+    let fresh = Serving::new(store.clone());
+    let looked = fresh.look_up(keys).await.expect("asks");
+    assert_eq!(looked.found[0].value, None);
+    assert_ne!(looked.before.session, None);
+
+    let pruned = prune(&view, false, &stop).await.expect("prunes");
+    assert_eq!(pruned.deleted, [Generation::FIRST]);
+    let cursors = store.cursors().await.expect("asks");
+    assert_eq!(cursors.session, None, "nothing is left of it");
+    keeping.stop().await;
+}
