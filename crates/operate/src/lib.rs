@@ -4,8 +4,8 @@
 pub mod backup;
 pub mod dead;
 mod lag;
-pub mod replay;
 pub mod rebuild;
+pub mod replay;
 
 pub use lag::{
     ConsumerLag, ConsumerState, LagMeter, LagReport, PartitionLag, PausedConsumer, Thresholds,
