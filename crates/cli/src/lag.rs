@@ -98,12 +98,12 @@ fn describe(report: &LagReport, with_partitions: bool) -> String {
         // Writing to a String cannot fail.
         writeln!(
             text,
-            "{:<14} {:<10} {:>7} {:>12} {:>12}",
+            "{:<14} {:<10} {:>7} {:>12} {:>12.1}",
             lag.consumer,
             lag.state.text(),
             lag.members,
             lag.records,
-            format_args!("{:.1}", lag.seconds),
+            lag.seconds,
         )
         .ok();
         if let Some(paused) = &lag.paused {

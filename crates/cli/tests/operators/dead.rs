@@ -315,7 +315,7 @@ async fn decisions_that_a_view_cannot_take_are_applied_once_they_can_be() {
     deliver(with_value(valid.clone(), |value| value[0] = 1));
     deliver(with_value(valid.clone(), |value| value[1..5].fill(0x7f)));
     deliver(with_value(valid.clone(), |value| {
-        value.truncate(value.len() - 3)
+        value.truncate(value.len() - 3);
     }));
     let mut headless = valid.clone();
     headless.headers = tidings_wire::Headers::default();

@@ -1,4 +1,5 @@
 //! What operators do, on real servers: `lag`, `pause`, `dead`, `replay`.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod dead;
 mod embedded;
