@@ -222,7 +222,10 @@ async fn every_search_is_served_by_an_index() {
     }));
     let client = Client::with_options(options).expect("a client");
     let database = client.default_database().expect("a name");
-    let history = MongoHistory { database };
+    let history = MongoHistory {
+        database,
+        generation: Generation::FIRST,
+    };
     history.prepare().await.expect("makes indexes");
     conformance::answers_like_the_model(&history, 100).await;
     let positions = HistoryWriter::positions(&history).await;
