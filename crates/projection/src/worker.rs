@@ -81,7 +81,7 @@ impl Worker {
         applier.ask(async |view| view.prepare().await)?;
         let group = generation.consumer(name);
         let mut outage = Outage::of("the log");
-        let gate = wait_for(&mut outage, &pause, || PauseGate::open(&*log, name))?;
+        let gate = wait_for(&mut outage, &pause, || PauseGate::open(&*log, &group))?;
         let source: Box<dyn ProjectionSource> = match partitions {
             Some(partitions) => Box::new(FixedSource::new(Arc::clone(&log), partitions)),
             None => wait_for(&mut outage, &pause, || log.projection(&group))?,
