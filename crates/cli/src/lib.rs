@@ -17,6 +17,7 @@ mod stores;
 mod tail;
 mod token;
 mod topics;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ enum Command {
     Replay(Box<replay::ReplayArgs>),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
+    Verify(Box<verify::VerifyArgs>),
     #[command(subcommand)]
     Import(import::Import),
     Backup(backup::BackupArgs),
@@ -104,6 +106,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Replay(args) => replay::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
+        Command::Verify(args) => runtime()?.block_on(verify::run(*args)),
         Command::Import(import) => runtime()?.block_on(import::run(import)),
         Command::Backup(args) => runtime()?
             .block_on(backup::back_up(args))

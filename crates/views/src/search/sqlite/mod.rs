@@ -1,5 +1,6 @@
 //! The search view in the data folder's SQLite file.
 
+mod audit;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -25,13 +26,26 @@ const AT_ONCE: usize = 64;
 #[derive(Clone, Debug)]
 pub struct SqliteSearch {
     database: Database,
+    /// Whether words are kept too, or only the documents.
+    has_words: bool,
 }
 
 impl SqliteSearch {
     /// The view in this file. [`SearchWriter::prepare`] makes its tables.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { database }
+        Self {
+            database,
+            has_words: true,
+        }
+    }
+
+    /// One that is never searched.
+    pub(crate) fn without_words(database: Database) -> Self {
+        Self {
+            database,
+            has_words: false,
+        }
     }
 
     async fn read<T: Send + 'static>(
@@ -62,7 +76,11 @@ impl SearchWriter for SqliteSearch {
         // One after the other: were two in one queue and the first to fail,
         // the second could still write a position past it.
         for part in write::parts(documents, AT_ONCE) {
-            sqlite_file::run(&self.database, move |connection| part.write(connection)).await?;
+            let has_words = self.has_words;
+            sqlite_file::run(&self.database, move |connection| {
+                part.write(connection, has_words)
+            })
+            .await?;
         }
         if positions.is_empty() {
             return Ok(());
