@@ -6,6 +6,7 @@ mod bench;
 mod client;
 mod dead;
 mod dev;
+mod explain;
 mod import;
 mod lag;
 mod output;
@@ -56,6 +57,8 @@ enum Command {
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
     Verify(Box<verify::VerifyArgs>),
+    Outcome(Box<explain::OutcomeArgs>),
+    Explain(Box<explain::ExplainArgs>),
     #[command(subcommand)]
     Import(import::Import),
     Backup(backup::BackupArgs),
@@ -107,6 +110,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
         Command::Verify(args) => runtime()?.block_on(verify::run(*args)),
+        Command::Outcome(args) => runtime()?.block_on(explain::outcome(*args)),
+        Command::Explain(args) => runtime()?.block_on(explain::run(*args)),
         Command::Import(import) => runtime()?.block_on(import::run(import)),
         Command::Backup(args) => runtime()?
             .block_on(backup::back_up(args))

@@ -77,7 +77,7 @@ impl Candidates {
 
     /// Makes candidates of what the two sides do not have alike.
     pub(super) fn compare(&self) -> Result<(), VerifyError> {
-        self.connection.execute_batch(
+        self.connection.lock().execute_batch(
             "INSERT OR IGNORE INTO candidates
              SELECT kind, key FROM sides GROUP BY kind, key
              HAVING count(*) < 2 OR min(digest) != max(digest);
