@@ -129,7 +129,9 @@ fn parse_since(text: &str) -> Result<Timestamp, String> {
         _ => return Err(expected()),
     };
     let count: i64 = count.parse().map_err(|_| expected())?;
-    let ago = count.checked_mul(seconds).and_then(|it| it.checked_mul(1_000));
+    let ago = count
+        .checked_mul(seconds)
+        .and_then(|it| it.checked_mul(1_000));
     let ago = ago.filter(|ago| *ago >= 0).ok_or_else(expected)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));

@@ -40,7 +40,12 @@ pub(super) fn story(story: &Story) -> Result<()> {
 }
 
 fn command(text: &mut String, it: &CommandRecord) {
-    writeln!(text, "\ncommand       {}[{}]@{}  {}", it.topic, it.partition, it.offset, it.time).ok();
+    writeln!(
+        text,
+        "\ncommand       {}[{}]@{}  {}",
+        it.topic, it.partition, it.offset, it.time
+    )
+    .ok();
     let mut row = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
             writeln!(text, "  {name:<12}{value}").ok();
@@ -81,7 +86,10 @@ fn decision(text: &mut String, it: &DecisionRecord) {
     row("sender", it.sender.as_deref());
     row("temp_id", it.temp_id.as_deref());
     row("of command", Some(&it.input));
-    row("written by", Some(&format!("owner {} of epoch {}", it.owner, it.epoch)));
+    row(
+        "written by",
+        Some(&format!("owner {} of epoch {}", it.owner, it.epoch)),
+    );
     row("text", it.text.as_deref());
     row("trace", it.trace_id.as_deref());
     row("error", it.error.as_deref());

@@ -33,7 +33,11 @@ impl Bar {
             self.bar.reset();
             let known = "{msg} {wide_bar} {human_pos}/{human_len} {per_sec}, {eta} left";
             let unknown = "{msg} {human_pos} {per_sec} {spinner}";
-            let template = if progress.total.is_some() { known } else { unknown };
+            let template = if progress.total.is_some() {
+                known
+            } else {
+                unknown
+            };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 self.bar.set_style(style);
             }

@@ -65,7 +65,11 @@ impl<'a> Document<'a> {
             unreadable: report.unreadable,
             refused: report.refused,
             documents: &report.documents,
-            flaws: report.flaws.iter().map(|flaw| flaw.message.as_str()).collect(),
+            flaws: report
+                .flaws
+                .iter()
+                .map(|flaw| flaw.message.as_str())
+                .collect(),
             positions: report
                 .positions
                 .iter()

@@ -84,9 +84,8 @@ pub async fn explain(
     options: &ExplainOptions,
 ) -> Result<Story, ExplainError> {
     let (reader, codec, wanted, with) = (log, codec, subject.clone(), options.clone());
-    let found = tokio::task::spawn_blocking(move || {
-        records::find(&*reader, &codec, &wanted, &with)
-    });
+    let found =
+        tokio::task::spawn_blocking(move || records::find(&*reader, &codec, &wanted, &with));
     let mut story = found
         .await
         .map_err(|error| ExplainError::Thread(error.to_string()))??;

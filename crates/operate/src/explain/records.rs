@@ -148,11 +148,17 @@ impl Search<'_> {
             .decisions
             .iter()
             .filter_map(|it| it.message_id.clone())
-            .chain(self.story.commands.iter().filter_map(|it| it.message_id.clone()))
+            .chain(
+                self.story
+                    .commands
+                    .iter()
+                    .filter_map(|it| it.message_id.clone()),
+            )
             .collect();
         let mut messages = messages.into_iter();
         if let (Some(message), None) = (messages.next(), messages.next())
-            && let (Some(partition), Some(key)) = (self.story.partition, &self.story.conversation_id)
+            && let (Some(partition), Some(key)) =
+                (self.story.partition, &self.story.conversation_id)
         {
             let key = key.clone();
             self.about_message(partition, &key, &message)?;
@@ -346,7 +352,9 @@ impl Search<'_> {
             sender: of.map(|it| it.sender.to_string()),
             temp_id: of.map(|it| it.temp_id.to_string()),
             message_id: of.and_then(|it| it.message_id()).map(|id| id.to_string()),
-            text: of.and_then(|it| text_of(&it.body)).map(|text| shown_text(text, shows)),
+            text: of
+                .and_then(|it| text_of(&it.body))
+                .map(|text| shown_text(text, shows)),
             error: command.err().map(ToString::to_string),
         });
     }
@@ -365,7 +373,9 @@ impl Search<'_> {
         }
         let id = decision.conversation_id.to_string();
         self.story.conversation_id.get_or_insert(id);
-        self.story.tenant.get_or_insert_with(|| decision.tenant.to_string());
+        self.story
+            .tenant
+            .get_or_insert_with(|| decision.tenant.to_string());
         self.story.partition.get_or_insert(stored.partition);
         let told = Told::of(&decision.outcome);
         let shows = self.options.show_texts;

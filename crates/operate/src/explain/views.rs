@@ -37,17 +37,21 @@ async fn ask(
         state.error = Some(flaw.message);
     }
     let positions = store.positions().await?;
-    let at = positions.iter().find(|at| Some(at.partition) == story.partition);
+    let at = positions
+        .iter()
+        .find(|at| Some(at.partition) == story.partition);
     state.position = at.map(|at| at.offset);
     let last = story.decisions.iter().map(|it| it.offset).max();
     state.is_past = last.map(|last| at.is_some_and(|at| at.offset > last));
     for (kind, keys) in keys(view, story) {
         let found = store.get(kind, &keys).await?;
-        state.documents.extend(found.iter().map(|document| ViewDocument {
-            kind,
-            key: document.key.clone(),
-            fields: fields(view, document, story, show_texts),
-        }));
+        state
+            .documents
+            .extend(found.iter().map(|document| ViewDocument {
+                kind,
+                key: document.key.clone(),
+                fields: fields(view, document, story, show_texts),
+            }));
     }
     Ok(())
 }
@@ -55,7 +59,10 @@ async fn ask(
 /// The documents that a view may have of it, by kind.
 fn keys(view: &AuditedView, story: &Story) -> Vec<(&'static str, Vec<String>)> {
     let conversation = story.conversation_id.clone().unwrap_or_default();
-    let seqs = story.decisions.iter().filter(|it| it.valid && it.outcome == "accepted");
+    let seqs = story
+        .decisions
+        .iter()
+        .filter(|it| it.valid && it.outcome == "accepted");
     let seqs = seqs.filter_map(|it| it.seq);
     let events = seqs.map(|seq| format!("{conversation}:{seq}")).collect();
     let messages: Vec<_> = story.message_id.iter().cloned().collect();
@@ -93,7 +100,11 @@ fn outcomes(story: &Story) -> Vec<String> {
         );
         if let (Ok(id), Ok(tenant), Ok(sender), Ok(temp_id)) = ids {
             let key = CommandKey::of(&tenant, ConversationId(id), &sender, &temp_id).0;
-            keys.extend([key.to_string(), format!("{key}:own"), format!("{key}:event")]);
+            keys.extend([
+                key.to_string(),
+                format!("{key}:own"),
+                format!("{key}:event"),
+            ]);
         }
     }
     keys.sort_unstable();
@@ -112,7 +123,10 @@ fn fields(
     };
     // A value is about many messages: told is whether it has this one.
     let text = serde_json::Value::Object(document.fields.clone()).to_string();
-    let has_it = story.message_id.as_ref().map(|id| text.contains(id.as_str()));
+    let has_it = story
+        .message_id
+        .as_ref()
+        .map(|id| text.contains(id.as_str()));
     let mut fields = BTreeMap::new();
     if let Some(has_it) = has_it {
         fields.insert("has_the_message".to_owned(), has_it.to_string());

@@ -103,7 +103,9 @@ fn fields_between(
     let mut names: Vec<&String> = of_view.keys().chain(of_log.keys()).collect();
     names.sort_unstable();
     names.dedup();
-    let differing = names.into_iter().filter(|name| of_view.get(*name) != of_log.get(*name));
+    let differing = names
+        .into_iter()
+        .filter(|name| of_view.get(*name) != of_log.get(*name));
     differing
         .map(|name| {
             let show = |value: &Value| shown(name, value, show_texts);
@@ -147,7 +149,18 @@ fn add_leaves(name: String, value: &Value, leaves: &mut Map<String, Value>) {
 }
 
 /// Fields that hold what people wrote, by the last part of their names.
-const TEXTS: [&str; 7] = ["text", "title", "meta", "name", "mime", "emoji", "content"];
+const TEXTS: [&str; 10] = [
+    "text",
+    "title",
+    "meta",
+    "name",
+    "mime",
+    "emoji",
+    "content",
+    "event",
+    "reactions",
+    "forwarded_from",
+];
 
 /// A value as it may be shown. What looks like an id, a name or a word of ours
 /// is shown as it is, unless it stands where people write.
@@ -157,7 +170,9 @@ fn shown(name: &str, value: &Value, show_texts: bool) -> String {
     };
     let last = name.rsplit('.').next().unwrap_or(name);
     let is_plain = text.len() <= 64
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.:@-/".contains(c));
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_.:@-/".contains(c));
     if show_texts || (is_plain && !TEXTS.contains(&last)) {
         return value.to_string();
     }
@@ -189,9 +204,7 @@ pub(crate) fn shown_fields(
 
 /// A key that somebody may have written anything into.
 fn shown_key(key: &str, show_texts: bool) -> String {
-    let is_plain = key
-        .chars()
-        .all(|c| c.is_ascii_graphic() || c == ' ');
+    let is_plain = key.chars().all(|c| c.is_ascii_graphic() || c == ' ');
     if show_texts || (is_plain && key.len() <= 400) {
         return key.to_owned();
     }

@@ -47,7 +47,8 @@ impl Run<'_> {
                 };
                 held.append(&mut self.differing_pairs(kind, keys).await?);
                 if held.len() >= HELD {
-                    self.settle(std::mem::take(&mut held), is_first, &again).await?;
+                    self.settle(std::mem::take(&mut held), is_first, &again)
+                        .await?;
                     self.advance().await?;
                 }
             }

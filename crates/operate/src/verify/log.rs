@@ -138,22 +138,25 @@ impl LogCursor {
                 send,
             };
             let to = *to;
-            let reading = tokio::task::spawn_blocking(move || reader.read(from, to).map(|()| reader));
+            // The channel ends with the reader.
+            let reading = tokio::task::spawn_blocking(move || {
+                reader.read(from, to).map(|()| reader.cursor.stream)
+            });
             while let Some(batch) = batches.recv().await {
                 each(batch).await?;
             }
             let read = reading
                 .await
                 .map_err(|error| VerifyError::Scratch(format!("reading has panicked: {error}")))?;
-            let reader = match read {
-                Ok(reader) => reader,
+            let stream = match read {
+                Ok(stream) => stream,
                 Err(Stopped::Log(error)) => return Err(error.into()),
                 Err(Stopped::NobodyListens) => {
                     let why = "reading was given up".to_owned();
                     return Err(VerifyError::Scratch(why));
                 }
             };
-            self.stream = reader.cursor.stream;
+            self.stream = stream;
             self.next.insert(*partition, to);
         }
         Ok(())
@@ -203,18 +206,25 @@ impl Reader {
         let mut batch = self.empty(from);
         // However few of the records are wanted, it is told how many were read.
         const RECORDS: u64 = 65_536;
-        read_range(&*log, Topic::MessageDelivered, self.partition, from, to, |stored| {
-            batch.records += 1;
-            match self.judge(&stored)? {
-                Read::Decision(decision) => batch.decisions.push((stored.offset, decision)),
-                Read::Unreadable => batch.unreadable += 1,
-                Read::Nothing => {}
-            }
-            if batch.decisions.len() >= self.batch || batch.records >= RECORDS {
-                self.give(&mut batch, stored.offset + 1)?;
-            }
-            Ok::<_, Stopped>(())
-        })?;
+        read_range(
+            &*log,
+            Topic::MessageDelivered,
+            self.partition,
+            from,
+            to,
+            |stored| {
+                batch.records += 1;
+                match self.judge(&stored)? {
+                    Read::Decision(decision) => batch.decisions.push((stored.offset, decision)),
+                    Read::Unreadable => batch.unreadable += 1,
+                    Read::Nothing => {}
+                }
+                if batch.decisions.len() >= self.batch || batch.records >= RECORDS {
+                    self.give(&mut batch, stored.offset + 1)?;
+                }
+                Ok::<_, Stopped>(())
+            },
+        )?;
         self.give(&mut batch, to)
     }
 

@@ -32,8 +32,8 @@ mod report;
 mod scope;
 mod truth;
 
-pub(crate) use difference::{shown_fields, shown_text};
 pub use difference::{Difference, FieldDifference, What};
+pub(crate) use difference::{shown_fields, shown_text};
 pub use report::{Found, Report, WrongPosition};
 pub use scope::Scope;
 
@@ -309,8 +309,8 @@ impl Run<'_> {
         for wrong in &mut self.report.positions {
             let is_set = self.store.set_position(Some(wrong.stored), wrong.right);
             // Where it is another by now, whoever set it knows the log.
-            wrong.is_mended = is_set.await?
-                || !self.store.positions().await?.contains(&wrong.stored);
+            wrong.is_mended =
+                is_set.await? || !self.store.positions().await?.contains(&wrong.stored);
         }
         if is_empty_cache {
             let ends = self.cursor.ends().await?;

@@ -6,8 +6,8 @@ use tidings_domain as domain;
 use tidings_projection::Entry;
 use tidings_sqlite::Database;
 use tidings_views::audit::{
-    HistoryAudit, HistoryTruth, OutcomeKeeping, SearchAudit, SearchTruth,
-    StoredDocument, cache_keys_changed_by, cacheable,
+    HistoryAudit, HistoryTruth, OutcomeKeeping, SearchAudit, SearchTruth, StoredDocument,
+    cache_keys_changed_by, cacheable,
 };
 use tidings_views::search::{Documents, Fold, Wanted};
 use tidings_views::{Position, StoreError};
@@ -274,7 +274,9 @@ impl Truth for OfCache {
     ) -> Result<Applied, VerifyError> {
         let mut applied = apply_to_history(&self.truth, entries, position, false).await?;
         if with_touched {
-            let keys = entries.iter().map(|entry| cache_keys_changed_by(entry.decision));
+            let keys = entries
+                .iter()
+                .map(|entry| cache_keys_changed_by(entry.decision));
             applied.touched = keys.flatten().collect();
         }
         Ok(applied)

@@ -5,9 +5,7 @@ use tidings_domain::{ConversationId, Tenant, UserId};
 use tidings_operate::verify::AuditedView;
 use tidings_testkit::OwnRedis;
 use tidings_views::audit::{Audit, CacheAudit, Part, StoredDocument};
-use tidings_views::cache::{
-    CacheReader, CacheWriter, CachedHistory, Key, MokaCache, RedisCache,
-};
+use tidings_views::cache::{CacheReader, CacheWriter, CachedHistory, Key, MokaCache, RedisCache};
 use tidings_views::history::{HistoryReader, SqliteHistory};
 
 use crate::world::{Running, World, assert_clean, found, reaches};
@@ -29,8 +27,14 @@ where
         Arc::clone(cache) as Arc<dyn CacheWriter>,
     );
     let caching = Running::start(projection);
-    reaches(&world.ends(), async || HistoryReader::positions(&history).await.expect("reads")).await;
-    reaches(&world.ends(), async || Audit::positions(&**cache).await.expect("reads")).await;
+    reaches(&world.ends(), async || {
+        HistoryReader::positions(&history).await.expect("reads")
+    })
+    .await;
+    reaches(&world.ends(), async || {
+        Audit::positions(&**cache).await.expect("reads")
+    })
+    .await;
     projecting.stop().await;
     caching.stop().await;
     let mut conversations: Vec<(Tenant, ConversationId)> = Vec::new();
@@ -40,7 +44,10 @@ where
         Ok(())
     };
     let part = Part::default();
-    history.scan("conversations", &part, &mut each).await.expect("scans");
+    history
+        .scan("conversations", &part, &mut each)
+        .await
+        .expect("scans");
     let reader = CachedHistory::new(
         Arc::new(history.clone()),
         Arc::clone(cache) as Arc<dyn CacheReader>,
@@ -65,7 +72,10 @@ where
             head.expect("reads").expect("is there");
             reader.members(tenant, *id, None, 100).await.expect("reads");
             for user in &users {
-                reader.page(tenant, *id, user, None, None, 10).await.expect("reads");
+                reader
+                    .page(tenant, *id, user, None, None, 10)
+                    .await
+                    .expect("reads");
                 reader.memberships(tenant, user).await.expect("reads");
             }
         }
@@ -96,7 +106,10 @@ async fn forged_values_in_redis_are_found_and_dropped() {
     assert_clean(&world.verify(&view).await);
 
     let client = deadpool_redis::redis::Client::open(redis.url()).expect("an address");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("connects");
+    let mut connection = client
+        .get_multiplexed_async_connection()
+        .await
+        .expect("connects");
     let keys: Vec<String> = deadpool_redis::redis::cmd("KEYS")
         .arg("tidings:t.cache:*:head")
         .query_async(&mut connection)
@@ -117,7 +130,10 @@ async fn forged_values_in_redis_are_found_and_dropped() {
     };
     forge.hset(&keys[0], "v", forged).ignore();
     forge.hset(&keys[1], "v", "nonsense").ignore();
-    forge.query_async::<()>(&mut connection).await.expect("forges");
+    forge
+        .query_async::<()>(&mut connection)
+        .await
+        .expect("forges");
 
     let report = world.verify(&view).await;
     assert_eq!(found(&report), [("head", 0, 0, 2)]);
@@ -130,8 +146,11 @@ async fn forged_values_in_redis_are_found_and_dropped() {
 
     // The owner of a position, and all of it.
     let mut forge = deadpool_redis::redis::pipe();
-    forge.hset("tidings:t.cache:1:cursors", "w1", "").ignore();
-    forge.query_async::<()>(&mut connection).await.expect("forges");
+    forge.hset("tidings:t.cache:2:cursors", "w1", "").ignore();
+    forge
+        .query_async::<()>(&mut connection)
+        .await
+        .expect("forges");
     let report = world.repair(&view).await;
     assert_eq!(report.positions.len(), 1, "{report:#?}");
     assert!(report.is_right_now(), "{report:#?}");
@@ -147,7 +166,10 @@ async fn forged_values_in_redis_are_found_and_dropped() {
     assert!(world.verify(&view).await.is_clean());
     let ends = world.ends();
     let cursors = cache.cursors().await.expect("answers");
-    assert!(ends.iter().all(|(partition, end)| cursors.offset(*partition) == Some(*end)));
+    assert!(
+        ends.iter()
+            .all(|(partition, end)| cursors.offset(*partition) == Some(*end))
+    );
     // It is a cache again.
     assert!(fill(&world, &cache).await > 10);
     assert_clean(&world.verify(&view).await);

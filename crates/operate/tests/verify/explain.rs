@@ -35,7 +35,10 @@ async fn every_decision_is_found_by_its_place_and_by_its_ids() {
     let projection =
         tidings_history::projection(world.log(), world.codec.clone(), Arc::new(store.clone()));
     let running = Running::start(projection);
-    reaches(&world.ends(), async || Audit::positions(&store).await.expect("reads")).await;
+    reaches(&world.ends(), async || {
+        Audit::positions(&store).await.expect("reads")
+    })
+    .await;
     running.stop().await;
     let views = [AuditedView::History(Arc::new(store))];
     let (mut accepted, mut rejected, mut void) = (0, 0, 0);
@@ -47,7 +50,12 @@ async fn every_decision_is_found_by_its_place_and_by_its_ids() {
             .find(|it| (it.partition, it.offset) == (*partition, *offset));
         let found = found.expect("is found");
         assert!(found.valid && found.epoch == 2);
-        assert!(found.trace_id.as_deref().is_some_and(|id| id.ends_with('7')));
+        assert!(
+            found
+                .trace_id
+                .as_deref()
+                .is_some_and(|id| id.ends_with('7'))
+        );
         void += story.decisions.iter().filter(|it| !it.valid).count();
         assert!(story.views[0].is_past == Some(true), "{story:#?}");
         match &decision.outcome {
@@ -62,8 +70,16 @@ async fn every_decision_is_found_by_its_place_and_by_its_ids() {
                 assert!(by_place.decisions.contains(found));
                 assert_eq!(by_place.state, State::Delivered);
                 let events = by_place.views[0].documents.iter();
-                assert!(events.clone().any(|it| it.kind == "events"), "{by_place:#?}");
-                if let Event::MessageSent { message_id, content, .. } = event {
+                assert!(
+                    events.clone().any(|it| it.kind == "events"),
+                    "{by_place:#?}"
+                );
+                if let Event::MessageSent {
+                    message_id,
+                    content,
+                    ..
+                } = event
+                {
                     let by_message = Subject::Command {
                         temp_id: None,
                         message_id: Some(*message_id),
@@ -76,7 +92,12 @@ async fn every_decision_is_found_by_its_place_and_by_its_ids() {
                     assert_eq!(story.message_id, Some(message_id.to_string()));
                     let shown = format!("{story:?}");
                     assert!(!shown.contains(&content.text), "{shown}");
-                    assert!(story.views[0].documents.iter().any(|it| it.kind == "messages"));
+                    assert!(
+                        story.views[0]
+                            .documents
+                            .iter()
+                            .any(|it| it.kind == "messages")
+                    );
                 }
             }
             Outcome::Rejected(code) => {
@@ -86,7 +107,10 @@ async fn every_decision_is_found_by_its_place_and_by_its_ids() {
             Outcome::Noted(_) | Outcome::Duplicate(_) => {}
         }
     }
-    assert!(accepted > 50 && rejected > 10 && void > 5, "{accepted} {rejected} {void}");
+    assert!(
+        accepted > 50 && rejected > 10 && void > 5,
+        "{accepted} {rejected} {void}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

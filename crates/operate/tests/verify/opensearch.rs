@@ -34,24 +34,33 @@ impl Server {
     async fn ids(&self, kind: &str, query: Value) -> Vec<String> {
         self.post(&format!("{kind}/_refresh"), json!({})).await;
         let found = self
-            .post(&format!("{kind}/_search"), json!({"size": 10, "query": query}))
+            .post(
+                &format!("{kind}/_search"),
+                json!({"size": 10, "query": query}),
+            )
             .await;
         let hits = found["hits"]["hits"].as_array().expect("hits").iter();
-        hits.map(|hit| hit["_id"].as_str().expect("an id").to_owned()).collect()
+        hits.map(|hit| hit["_id"].as_str().expect("an id").to_owned())
+            .collect()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_in_every_index_are_found_and_mended() {
     let world = World::new(21, 400).await;
-    let url = tokio::task::spawn_blocking(search_url).await.expect("a server");
+    let url = tokio::task::spawn_blocking(search_url)
+        .await
+        .expect("a server");
     let prefix = format!("{}-", fresh_name());
     let store = OpenSearch::new(url, &prefix).expect("an address");
     let project = async || {
         let projection =
             tidings_search::projection(world.log(), world.codec.clone(), Arc::new(store.clone()));
         let running = Running::start(projection.batch(100));
-        reaches(&world.ends(), async || Audit::positions(&store).await.unwrap_or_default()).await;
+        reaches(&world.ends(), async || {
+            Audit::positions(&store).await.unwrap_or_default()
+        })
+        .await;
         running.stop().await;
     };
     project().await;
@@ -67,23 +76,38 @@ async fn errors_in_every_index_are_found_and_mended() {
     let messages = server.ids("messages", with_text).await;
     let path = |id: &str, what: &str| format!("messages/{what}/{id}");
     server
-        .ask(reqwest::Method::DELETE, &path(&messages[0], "_doc"), json!({}))
+        .ask(
+            reqwest::Method::DELETE,
+            &path(&messages[0], "_doc"),
+            json!({}),
+        )
         .await;
     // By hand: without a version of ours, so the server counts one up.
     let forged = json!({"doc": {"text": "forged", "words": "forged"}});
     server.post(&path(&messages[1], "_update"), forged).await;
     // One whose version keeps out all that is to come.
     let source = server
-        .ask(reqwest::Method::GET, &path(&messages[2], "_source"), json!({}))
+        .ask(
+            reqwest::Method::GET,
+            &path(&messages[2], "_source"),
+            json!({}),
+        )
         .await;
-    let ahead = format!("{}?version=9000000&version_type=external", path(&messages[2], "_doc"));
+    let ahead = format!(
+        "{}?version=9000000&version_type=external",
+        path(&messages[2], "_doc")
+    );
     server.ask(reqwest::Method::PUT, &ahead, source).await;
     let planted = json!({"message_id": "00000000-0000-0000-0000-000000000000", "tenant": "acme"});
     server.post("messages/_doc/planted", planted).await;
     let users = server.ids("users", json!({"match_all": {}})).await;
     let user = users[0].replace('/', "%2F");
     server
-        .ask(reqwest::Method::DELETE, &format!("users/_doc/{user}"), json!({}))
+        .ask(
+            reqwest::Method::DELETE,
+            &format!("users/_doc/{user}"),
+            json!({}),
+        )
         .await;
     let members = server.ids("members", json!({"match_all": {}})).await;
     let member = members[0].replace('/', "%2F");
@@ -91,7 +115,10 @@ async fn errors_in_every_index_are_found_and_mended() {
     // No scripts where their module is not installed.
     let is_scripted = server
         .http
-        .post(format!("{url}/tidings-{}members/_update/{member}", server.prefix))
+        .post(format!(
+            "{url}/tidings-{}members/_update/{member}",
+            server.prefix
+        ))
         .json(&other)
         .send()
         .await
@@ -101,7 +128,10 @@ async fn errors_in_every_index_are_found_and_mended() {
     let conversations = server.ids("conversations", json!({"match_all": {}})).await;
     let renamed = json!({"doc": {"title": "x"}});
     server
-        .post(&format!("conversations/_update/{}", conversations[0]), renamed)
+        .post(
+            &format!("conversations/_update/{}", conversations[0]),
+            renamed,
+        )
         .await;
     server
         .ask(reqwest::Method::DELETE, "messages-v1/_alias/*", json!({}))

@@ -11,13 +11,13 @@ use crate::world::{Running, World, assert_clean, found, reaches};
 
 async fn history(world: &World) -> (AuditedView, SqliteHistory) {
     let store = SqliteHistory::new(world.database.clone());
-    let projection = tidings_history::projection(
-        world.log(),
-        world.codec.clone(),
-        Arc::new(store.clone()),
-    );
+    let projection =
+        tidings_history::projection(world.log(), world.codec.clone(), Arc::new(store.clone()));
     let running = Running::start(projection);
-    reaches(&world.ends(), async || Audit::positions(&store).await.expect("reads")).await;
+    reaches(&world.ends(), async || {
+        Audit::positions(&store).await.expect("reads")
+    })
+    .await;
     running.stop().await;
     (AuditedView::History(Arc::new(store.clone())), store)
 }
@@ -27,7 +27,10 @@ async fn search(world: &World) -> (AuditedView, SqliteSearch) {
     let projection =
         tidings_search::projection(world.log(), world.codec.clone(), Arc::new(store.clone()));
     let running = Running::start(projection);
-    reaches(&world.ends(), async || Audit::positions(&store).await.expect("reads")).await;
+    reaches(&world.ends(), async || {
+        Audit::positions(&store).await.expect("reads")
+    })
+    .await;
     running.stop().await;
     (AuditedView::Search(Arc::new(store.clone())), store)
 }
@@ -60,7 +63,10 @@ async fn errors_in_every_table_of_the_history_are_found_and_mended() {
     let planted = [
         ("DELETE FROM history_events WHERE rowid IN (3, 7)", 2),
         ("UPDATE history_events SET at = at + 1 WHERE rowid = 9", 1),
-        ("UPDATE history_events SET event = 'nonsense' WHERE rowid = 10", 1),
+        (
+            "UPDATE history_events SET event = 'nonsense' WHERE rowid = 10",
+            1,
+        ),
         ("DELETE FROM history_messages WHERE rowid = 2", 1),
         (
             "UPDATE history_messages SET content = json_set(content, '$.text', 'forged') \
@@ -68,23 +74,41 @@ async fn errors_in_every_table_of_the_history_are_found_and_mended() {
              AND rowid > 4)",
             1,
         ),
-        ("UPDATE history_messages SET rev = rev + 1000 WHERE rowid = 3", 1),
+        (
+            "UPDATE history_messages SET rev = rev + 1000 WHERE rowid = 3",
+            1,
+        ),
         (
             "INSERT INTO history_messages SELECT randomblob(16), conversation_id, tenant, 999, \
              999, 999, sender, at, content, NULL, NULL, NULL, NULL, NULL, NULL, 0 \
              FROM history_messages LIMIT 1",
             1,
         ),
-        ("INSERT INTO history_hidden VALUES ('acme', 'mallory', zeroblob(16), zeroblob(16))", 1),
-        ("UPDATE history_conversations SET title = 'x', last_no = last_no + 1 \
-          WHERE conversation_id = (SELECT min(conversation_id) FROM history_conversations)", 1),
-        ("UPDATE history_members SET role = 'owner', read_no = 4711 WHERE (conversation_id, \
+        (
+            "INSERT INTO history_hidden VALUES ('acme', 'mallory', zeroblob(16), zeroblob(16))",
+            1,
+        ),
+        (
+            "UPDATE history_conversations SET title = 'x', last_no = last_no + 1 \
+          WHERE conversation_id = (SELECT min(conversation_id) FROM history_conversations)",
+            1,
+        ),
+        (
+            "UPDATE history_members SET role = 'owner', read_no = 4711 WHERE (conversation_id, \
           user_id) = (SELECT conversation_id, min(user_id) FROM history_members WHERE role IS NULL \
-          OR role != 'owner')", 1),
-        ("DELETE FROM history_edits WHERE (message_id, seq) = (SELECT message_id, seq FROM \
-          history_edits LIMIT 1)", 1),
-        ("DELETE FROM history_outcomes WHERE temp_id = (SELECT min(temp_id) FROM \
-          history_outcomes)", 1),
+          OR role != 'owner')",
+            1,
+        ),
+        (
+            "DELETE FROM history_edits WHERE (message_id, seq) = (SELECT message_id, seq FROM \
+          history_edits LIMIT 1)",
+            1,
+        ),
+        (
+            "DELETE FROM history_outcomes WHERE temp_id = (SELECT min(temp_id) FROM \
+          history_outcomes)",
+            1,
+        ),
     ];
     for (sql, least) in planted {
         assert!(world.execute(sql) >= least, "{sql}");
@@ -108,14 +132,18 @@ async fn errors_in_every_table_of_the_history_are_found_and_mended() {
         ]
     );
     assert!(report.found["outcomes"].missing > 0);
-    let forged = report.differences.iter().find(|it| {
-        it.fields.iter().any(|field| field.name == "content.text")
-    });
+    let forged = report
+        .differences
+        .iter()
+        .find(|it| it.fields.iter().any(|field| field.name == "content.text"));
     let forged = forged.expect("the forged text");
     assert_eq!(forged.what, What::Different);
     assert_eq!(forged.fields.len(), 1, "{forged:?}");
     let shown = format!("{report:?}");
-    assert!(!shown.contains("forged") && !shown.contains("nonsense"), "{shown}");
+    assert!(
+        !shown.contains("forged") && !shown.contains("nonsense"),
+        "{shown}"
+    );
 
     mends(&world, &view).await;
 }
@@ -127,7 +155,9 @@ async fn a_lost_stamp_index_and_position_are_told_and_mended() {
     world.execute("DELETE FROM history_schema");
     world.execute("DROP INDEX history_messages_by_no");
     world.execute("UPDATE history_positions SET epoch = 1 WHERE partition = 0");
-    world.execute("UPDATE history_positions SET next_offset = next_offset + 100 WHERE partition = 1");
+    world.execute(
+        "UPDATE history_positions SET next_offset = next_offset + 100 WHERE partition = 1",
+    );
     let report = world.verify(&view).await;
     assert_eq!(report.flaws.len(), 2, "{report:#?}");
     assert_eq!(report.positions.len(), 2, "{report:#?}");
@@ -168,7 +198,9 @@ async fn a_crash_in_the_middle_of_a_batch_is_no_error() {
     // Documents are written before positions.
     world.execute("UPDATE history_positions SET next_offset = next_offset - 40");
     assert_clean(&world.verify(&view).await);
-    world.execute("DELETE FROM history_events WHERE rowid = (SELECT max(rowid) FROM history_events)");
+    world.execute(
+        "DELETE FROM history_events WHERE rowid = (SELECT max(rowid) FROM history_events)",
+    );
     let report = world.verify(&view).await;
     // It may be one that the view need not have yet.
     assert!(report.wrong() <= 1);
@@ -237,7 +269,10 @@ async fn a_part_is_verified_and_mended_alone() {
         Ok(())
     };
     let part = tidings_views::audit::Part::default();
-    store.scan("conversations", &part, &mut each).await.expect("scans");
+    store
+        .scan("conversations", &part, &mut each)
+        .await
+        .expect("scans");
     assert!(conversations.len() > 4);
     world.execute("UPDATE history_conversations SET closed = 1 - closed");
     world.execute("DELETE FROM history_members WHERE user_id = 'alice'");
@@ -253,8 +288,14 @@ async fn a_part_is_verified_and_mended_alone() {
         tenant: Some(tidings_domain::Tenant::parse(name).expect("a tenant")),
         ..Scope::default()
     };
-    let of_acme = world.verify_with(&view, &acme("acme"), Repair::No).await.wrong();
-    let of_other = world.verify_with(&view, &acme("other"), Repair::No).await.wrong();
+    let of_acme = world
+        .verify_with(&view, &acme("acme"), Repair::No)
+        .await
+        .wrong();
+    let of_other = world
+        .verify_with(&view, &acme("other"), Repair::No)
+        .await
+        .wrong();
     assert_eq!(of_acme + of_other, all);
     let half = Scope {
         sample: Some(50.0),
@@ -270,7 +311,10 @@ async fn a_part_is_verified_and_mended_alone() {
         conversation_id: Some(ConversationId(Uuid::nil())),
         ..Scope::default()
     };
-    assert_eq!(world.verify_with(&view, &nobody, Repair::No).await.wrong(), 0);
+    assert_eq!(
+        world.verify_with(&view, &nobody, Repair::No).await.wrong(),
+        0
+    );
     mends(&world, &view).await;
 }
 
@@ -280,18 +324,39 @@ async fn errors_in_every_table_of_the_search_view_are_found_and_mended() {
     let (view, store) = search(&world).await;
     let planted = [
         ("DELETE FROM search_messages WHERE number = 2", 1),
-        ("UPDATE search_messages SET text = 'mistakable words' WHERE number = \
-          (SELECT min(number) FROM search_messages WHERE text IS NOT NULL AND number > 3)", 1),
-        ("INSERT INTO search_messages VALUES (NULL, randomblob(16), zeroblob(16), 'acme', 1, \
-          'alice', 1, 'planted', 0, 1)", 1),
-        ("INSERT INTO search_hidden SELECT message_id, 'zoe' FROM search_messages \
-          WHERE number = 1", 1),
-        ("UPDATE search_conversations SET title = 'x' WHERE number = 1", 1),
-        ("DELETE FROM search_members WHERE (conversation_id, folded, user_id) IN \
-          (SELECT conversation_id, folded, user_id FROM search_members LIMIT 1)", 1),
-        ("INSERT INTO search_users VALUES ('acme', 'mallory', 'Mallory')", 1),
-        ("UPDATE search_messages SET version = 1000000 WHERE number = \
-          (SELECT max(number) - 1 FROM search_messages)", 1),
+        (
+            "UPDATE search_messages SET text = 'mistakable words' WHERE number = \
+          (SELECT min(number) FROM search_messages WHERE text IS NOT NULL AND number > 3)",
+            1,
+        ),
+        (
+            "INSERT INTO search_messages VALUES (NULL, randomblob(16), zeroblob(16), 'acme', 1, \
+          'alice', 1, 'planted', 0, 1)",
+            1,
+        ),
+        (
+            "INSERT INTO search_hidden SELECT message_id, 'zoe' FROM search_messages \
+          WHERE number = 1",
+            1,
+        ),
+        (
+            "UPDATE search_conversations SET title = 'x' WHERE number = 1",
+            1,
+        ),
+        (
+            "DELETE FROM search_members WHERE (conversation_id, folded, user_id) IN \
+          (SELECT conversation_id, folded, user_id FROM search_members LIMIT 1)",
+            1,
+        ),
+        (
+            "INSERT INTO search_users VALUES ('acme', 'mallory', 'Mallory')",
+            1,
+        ),
+        (
+            "UPDATE search_messages SET version = 1000000 WHERE number = \
+          (SELECT max(number) - 1 FROM search_messages)",
+            1,
+        ),
     ];
     for (sql, least) in planted {
         assert!(world.execute(sql) >= least, "{sql}");
@@ -319,7 +384,9 @@ async fn errors_in_every_table_of_the_search_view_are_found_and_mended() {
             after: None,
             limit: 100,
         };
-        let found = store.messages(&asker, &query, &Filters::default(), page).await;
+        let found = store
+            .messages(&asker, &query, &Filters::default(), page)
+            .await;
         found.expect("searches").total
     };
     assert_eq!(finds("mistakable").await, 0);
@@ -334,6 +401,9 @@ async fn conversations(store: &SqliteSearch) -> Vec<ConversationId> {
         Ok(())
     };
     let part = tidings_views::audit::Part::default();
-    store.scan("conversations", &part, &mut each).await.expect("scans");
+    store
+        .scan("conversations", &part, &mut each)
+        .await
+        .expect("scans");
     conversations
 }

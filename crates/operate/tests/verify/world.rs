@@ -53,7 +53,9 @@ impl World {
         for by in &world.owners {
             for partition in 0..PARTITIONS {
                 let claim = Codec::claim(*by, Timestamp(0));
-                world.append_record(Topic::MessageDelivered, partition, claim).await;
+                world
+                    .append_record(Topic::MessageDelivered, partition, claim)
+                    .await;
             }
         }
         world.append(decisions).await;
@@ -76,9 +78,12 @@ impl World {
             let key = decision.conversation_id.to_string();
             let partition = partition_of(key.as_bytes(), PARTITIONS);
             if index % 10 == 3 {
-                self.append_decision(&decision, partition, self.owners[0]).await;
+                self.append_decision(&decision, partition, self.owners[0])
+                    .await;
             }
-            let offset = self.append_decision(&decision, partition, self.owners[1]).await;
+            let offset = self
+                .append_decision(&decision, partition, self.owners[1])
+                .await;
             appended.push((partition, offset, decision));
         }
         appended
@@ -110,7 +115,8 @@ impl World {
             .codec
             .encode_decision(decision, &command, by, Digest::default())
             .expect("encodes");
-        self.append_record(Topic::MessageDelivered, partition, record).await
+        self.append_record(Topic::MessageDelivered, partition, record)
+            .await
     }
 
     /// The ends of the log.
@@ -189,10 +195,7 @@ impl Running {
 }
 
 /// Waits until a view has come to these ends.
-pub(crate) async fn reaches(
-    ends: &BTreeMap<i32, i64>,
-    positions: impl AsyncFn() -> Vec<Position>,
-) {
+pub(crate) async fn reaches(ends: &BTreeMap<i32, i64>, positions: impl AsyncFn() -> Vec<Position>) {
     eventually_async(PATIENCE, async || {
         let positions = positions().await;
         ends.iter().all(|(partition, end)| {

@@ -17,8 +17,8 @@ mod search;
 pub(crate) mod sqlite;
 
 pub use cache::{CacheAudit, cache_keys_changed_by, cacheable};
-pub use document::StoredDocument;
 pub(crate) use document::Raw;
+pub use document::StoredDocument;
 pub use history::{HistoryAudit, HistoryDocument, HistoryTruth, OutcomeKeeping, OutcomeSort};
 pub use search::{SearchAudit, SearchDocument, SearchTruth};
 
@@ -107,9 +107,5 @@ pub trait Audit: Send + Sync {
 
     /// Sets a partition's position, where it still is as it was seen. Returns
     /// whether it was.
-    async fn set_position(
-        &self,
-        seen: Option<Position>,
-        to: Position,
-    ) -> Result<bool, StoreError>;
+    async fn set_position(&self, seen: Option<Position>, to: Position) -> Result<bool, StoreError>;
 }

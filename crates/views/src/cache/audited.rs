@@ -18,8 +18,7 @@ pub(super) const KINDS: &[&str] = &["head", "recent", "members", "hidden", "plac
 const NOBODY: &str = "tidings:nobody";
 
 /// What a cache without cursors is like.
-pub(super) const NOT_KEPT: &str =
-    "the cache is empty, and nobody keeps it: nothing is answered from it. tidings-cache begins it \
+pub(super) const NOT_KEPT: &str = "the cache is empty, and nobody keeps it: nothing is answered from it. tidings-cache begins it \
      anew when it runs";
 
 /// A cached value as a document. What cannot be read has a hash of its bytes.
@@ -95,7 +94,10 @@ pub(crate) async fn cacheable(
         Key::Head(tenant, id) => head(history, tenant, *id).await?,
         Key::Recent(tenant, id) => recent(history, tenant, *id).await?,
         Key::Members(tenant, id) => {
-            if HistoryReader::conversation(history, tenant, *id).await?.is_none() {
+            if HistoryReader::conversation(history, tenant, *id)
+                .await?
+                .is_none()
+            {
                 return Ok(None);
             }
             let members = history.members(tenant, *id, None, MEMBERS + 1).await?;
@@ -144,7 +146,10 @@ async fn recent(
     tenant: &Tenant,
     id: ConversationId,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    if HistoryReader::conversation(history, tenant, id).await?.is_none() {
+    if HistoryReader::conversation(history, tenant, id)
+        .await?
+        .is_none()
+    {
         return Ok(None);
     }
     let nobody = nobody()?;
@@ -273,11 +278,7 @@ impl Audit for MokaCache {
         Ok(dropped)
     }
 
-    async fn set_position(
-        &self,
-        seen: Option<Position>,
-        to: Position,
-    ) -> Result<bool, StoreError> {
+    async fn set_position(&self, seen: Option<Position>, to: Position) -> Result<bool, StoreError> {
         let mut cursors = self.cursors.lock();
         match cursors.partitions.get_mut(&to.partition) {
             Some(cursor) if Some(cursor.position) == seen => {

@@ -133,11 +133,7 @@ impl Audit for RedisCache {
         Ok(dropped)
     }
 
-    async fn set_position(
-        &self,
-        seen: Option<Position>,
-        to: Position,
-    ) -> Result<bool, StoreError> {
+    async fn set_position(&self, seen: Option<Position>, to: Position) -> Result<bool, StoreError> {
         let Some(seen) = seen else {
             self.begin(&[to]).await?;
             return Ok(true);

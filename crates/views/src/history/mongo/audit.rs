@@ -19,8 +19,7 @@ use super::{MongoHistory, prepare};
 use crate::audit::sqlite::{hex, unhex};
 use crate::audit::{
     Audit, EachPage, Flaw, HistoryAudit, HistoryDocument, OutcomeKeeping, OutcomeSort, Part, Raw,
-    Replacement,
-    StoredDocument,
+    Replacement, StoredDocument,
 };
 use crate::history::document::id_text;
 use crate::{Position, StoreError};
@@ -81,7 +80,9 @@ const OTHER_ID: &str = "bson:";
 /// A document's `_id` as a key: its text, or whatever else it is.
 fn key_of(id: Option<&Bson>) -> String {
     match id {
-        Some(Bson::String(text)) if !text.starts_with(OTHER_ID) && !text.starts_with(OBJECT_ID) => text.clone(),
+        Some(Bson::String(text)) if !text.starts_with(OTHER_ID) && !text.starts_with(OBJECT_ID) => {
+            text.clone()
+        }
         Some(Bson::ObjectId(id)) => format!("{OBJECT_ID}{id})"),
         Some(other) => {
             let bytes = doc! { "_id": other }.to_vec().unwrap_or_default();
@@ -93,7 +94,9 @@ fn key_of(id: Option<&Bson>) -> String {
 
 /// The `_id` that a key was made of.
 fn id_of(key: &str) -> Bson {
-    let object_id = key.strip_prefix(OBJECT_ID).and_then(|rest| rest.strip_suffix(')'));
+    let object_id = key
+        .strip_prefix(OBJECT_ID)
+        .and_then(|rest| rest.strip_suffix(')'));
     if let Some(Ok(id)) = object_id.map(ObjectId::parse_str) {
         return Bson::ObjectId(id);
     }
@@ -252,11 +255,7 @@ impl Audit for MongoHistory {
         Ok(replaced)
     }
 
-    async fn set_position(
-        &self,
-        seen: Option<Position>,
-        to: Position,
-    ) -> Result<bool, StoreError> {
+    async fn set_position(&self, seen: Option<Position>, to: Position) -> Result<bool, StoreError> {
         let position = |position: &Position| encoded("positions", &PositionRecord::from(position));
         let seen = seen.as_ref().map(position).transpose()?;
         let new = Some(position(&to)?);

@@ -10,8 +10,8 @@ use tidings_domain::{
 use super::{SqliteHistory, read, row, schema, write};
 use crate::audit::sqlite::{Sort, Table};
 use crate::audit::{
-    Audit, EachPage, Flaw, HistoryAudit, HistoryDocument, OutcomeKeeping, OutcomeSort, Part, Replacement,
-    StoredDocument,
+    Audit, EachPage, Flaw, HistoryAudit, HistoryDocument, OutcomeKeeping, OutcomeSort, Part,
+    Replacement, StoredDocument,
 };
 use crate::history::outcome::of_event;
 use crate::{Position, StoreError};
@@ -32,7 +32,14 @@ static TABLES: [Table; 7] = [
         kind: "events",
         name: "history_events",
         columns: &[
-            "conversation_id", "seq", "tenant", "at", "sender", "temp_id", "no", "event",
+            "conversation_id",
+            "seq",
+            "tenant",
+            "at",
+            "sender",
+            "temp_id",
+            "no",
+            "event",
             "withheld",
         ],
         joined: &[],
@@ -44,9 +51,22 @@ static TABLES: [Table; 7] = [
         kind: "messages",
         name: "history_messages",
         columns: &[
-            "message_id", "conversation_id", "tenant", "no", "seq", "rev", "sender", "at",
-            "content", "reply_to", "thread", "forwarded_from", "edited_at", "deleted",
-            "reactions", "replies",
+            "message_id",
+            "conversation_id",
+            "tenant",
+            "no",
+            "seq",
+            "rev",
+            "sender",
+            "at",
+            "content",
+            "reply_to",
+            "thread",
+            "forwarded_from",
+            "edited_at",
+            "deleted",
+            "reactions",
+            "replies",
         ],
         joined: &[],
         key: &[(0, Sort::Id)],
@@ -56,7 +76,14 @@ static TABLES: [Table; 7] = [
     Table {
         kind: "edits",
         name: "history_edits",
-        columns: &["message_id", "seq", "conversation_id", "tenant", "at", "content"],
+        columns: &[
+            "message_id",
+            "seq",
+            "conversation_id",
+            "tenant",
+            "at",
+            "content",
+        ],
         joined: &[],
         key: &[(0, Sort::Id), (1, Sort::Number)],
         separator: ':',
@@ -75,8 +102,16 @@ static TABLES: [Table; 7] = [
         kind: "conversations",
         name: "history_conversations",
         columns: &[
-            "conversation_id", "tenant", "kind", "title", "closed", "created_at", "last_at",
-            "last_seq", "last_no", "last_message_id",
+            "conversation_id",
+            "tenant",
+            "kind",
+            "title",
+            "closed",
+            "created_at",
+            "last_at",
+            "last_seq",
+            "last_no",
+            "last_message_id",
         ],
         joined: &[],
         key: &[(0, Sort::Id)],
@@ -87,8 +122,16 @@ static TABLES: [Table; 7] = [
         kind: "members",
         name: "history_members",
         columns: &[
-            "conversation_id", "user_id", "tenant", "role", "read_no", "rev", "archived",
-            "muted", "muted_until", "settings_rev",
+            "conversation_id",
+            "user_id",
+            "tenant",
+            "role",
+            "read_no",
+            "rev",
+            "archived",
+            "muted",
+            "muted_until",
+            "settings_rev",
         ],
         joined: &[],
         key: &[(0, Sort::Id), (1, Sort::Text)],
@@ -99,11 +142,23 @@ static TABLES: [Table; 7] = [
         kind: "outcomes",
         name: "history_outcomes",
         columns: &[
-            "conversation_id", "sender", "temp_id", "tenant", "at", "seq", "no", "code",
+            "conversation_id",
+            "sender",
+            "temp_id",
+            "tenant",
+            "at",
+            "seq",
+            "no",
+            "code",
             "message_id",
         ],
         joined: &[],
-        key: &[(0, Sort::Id), (3, Sort::Text), (1, Sort::Text), (2, Sort::Text)],
+        key: &[
+            (0, Sort::Id),
+            (3, Sort::Text),
+            (1, Sort::Text),
+            (2, Sort::Text),
+        ],
         separator: '/',
         version: None,
     },
@@ -115,8 +170,16 @@ static EACH_OUTCOME: [Table; 1] = [Table {
     kind: "outcomes",
     name: "truth_outcomes",
     columns: &[
-        "conversation_id", "sender", "temp_id", "tenant", "at", "seq", "no", "code",
-        "message_id", "id",
+        "conversation_id",
+        "sender",
+        "temp_id",
+        "tenant",
+        "at",
+        "seq",
+        "no",
+        "code",
+        "message_id",
+        "id",
     ],
     joined: &[],
     key: &[(9, Sort::Text)],
@@ -266,11 +329,17 @@ impl SqliteHistory {
         loop {
             let from = after.take();
             let page = self.read(move |connection| {
-                table.rows(connection, &Part::default(), from.as_deref(), crate::audit::sqlite::PAGE, |row| {
-                    let columns = crate::audit::sqlite::columns(row)?;
-                    let key = table.key.iter().map(|(at, _)| columns[*at].clone());
-                    Ok((HistoryDocument::read(kind, row)?, key.collect::<Vec<_>>()))
-                })
+                table.rows(
+                    connection,
+                    &Part::default(),
+                    from.as_deref(),
+                    crate::audit::sqlite::PAGE,
+                    |row| {
+                        let columns = crate::audit::sqlite::columns(row)?;
+                        let key = table.key.iter().map(|(at, _)| columns[*at].clone());
+                        Ok((HistoryDocument::read(kind, row)?, key.collect::<Vec<_>>()))
+                    },
+                )
             });
             let page = page.await?;
             let is_last = page.len() < crate::audit::sqlite::PAGE;
@@ -322,7 +391,11 @@ impl SqliteHistory {
         }
         match outcomes {
             OutcomeKeeping::EachSort => {
-                touched.extend(each_outcome(rows).into_iter().map(|(id, _)| ("outcomes", id)));
+                touched.extend(
+                    each_outcome(rows)
+                        .into_iter()
+                        .map(|(id, _)| ("outcomes", id)),
+                );
             }
             OutcomeKeeping::Counting => {
                 touched.extend(rows.outcomes.iter().map(|row| {
@@ -335,8 +408,8 @@ impl SqliteHistory {
         let withheld = rows.withheld.clone();
         let of_texts = self.read(move |connection| {
             let mut keys = Vec::new();
-            let mut edits = connection
-                .prepare_cached("SELECT seq FROM history_edits WHERE message_id = ?1")?;
+            let mut edits =
+                connection.prepare_cached("SELECT seq FROM history_edits WHERE message_id = ?1")?;
             for withheld in &withheld {
                 let (id, message) = (withheld.conversation_id, withheld.message_id);
                 keys.push(("events", format!("{id}:{}", withheld.seq)));
@@ -359,7 +432,9 @@ fn stamp(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     if !has_table(connection, "history_schema")? {
         return Ok(None);
     }
-    connection.query_row("SELECT max(version) FROM history_schema", [], |row| row.get(0))
+    connection.query_row("SELECT max(version) FROM history_schema", [], |row| {
+        row.get(0)
+    })
 }
 
 fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
@@ -389,10 +464,12 @@ impl Audit for SqliteHistory {
     }
 
     async fn positions(&self) -> Result<Vec<Position>, StoreError> {
-        self.read(|connection| match has_table(connection, "history_positions")? {
-            true => read::positions(connection),
-            false => Ok(Vec::new()),
-        })
+        self.read(
+            |connection| match has_table(connection, "history_positions")? {
+                true => read::positions(connection),
+                false => Ok(Vec::new()),
+            },
+        )
         .await
     }
 
@@ -452,7 +529,10 @@ impl Audit for SqliteHistory {
         each: EachPage<'_>,
     ) -> Result<(), StoreError> {
         let table = table(kind, OutcomeKeeping::Counting)?;
-        if !self.read(|connection| has_table(connection, table.name)).await? {
+        if !self
+            .read(|connection| has_table(connection, table.name))
+            .await?
+        {
             return Ok(());
         }
         let mut after = None;
@@ -510,11 +590,7 @@ impl Audit for SqliteHistory {
         Ok(replaced)
     }
 
-    async fn set_position(
-        &self,
-        seen: Option<Position>,
-        to: Position,
-    ) -> Result<bool, StoreError> {
+    async fn set_position(&self, seen: Option<Position>, to: Position) -> Result<bool, StoreError> {
         let is_set = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let set = std::sync::Arc::clone(&is_set);
         self.run(move |connection| {

@@ -1,5 +1,7 @@
 //! The indexes of the search view, document by document.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,10 @@ use crate::{Position, StoreError};
 const KINDS: &[&str] = &["messages", "conversations", "members", "users"];
 /// Documents given out at once.
 const PAGE: usize = 1_000;
+/// How often, and how far apart, a document is written again until the one
+/// before it is forgotten: the server's clock for that goes in steps of 200 ms.
+const FORGETTING: u32 = 10;
+const FORGETTING_PAUSE: Duration = Duration::from_millis(250);
 /// How long a scan may pause between two pages.
 const SCROLL: &str = "5m";
 
@@ -147,7 +153,8 @@ impl OpenSearch {
             Some(200 | 201) => Ok(true),
             Some(404 | 409) => Ok(false),
             other => {
-                let kind = result.and_then(|(_, it)| Some(it["error"]["type"].as_str()?.to_owned()));
+                let kind =
+                    result.and_then(|(_, it)| Some(it["error"]["type"].as_str()?.to_owned()));
                 let kind = kind.unwrap_or_else(|| "no reason given".to_owned());
                 let status = other.unwrap_or_default();
                 Err(match status {
@@ -197,26 +204,35 @@ impl OpenSearch {
             return Ok(false);
         };
         let version = new.version.unwrap_or(1);
-        // A higher one would keep out what is to come. It can only be taken
-        // away with the document, and must be forgotten with it.
-        let is_too_high = now.is_some() && hit.version.is_some_and(|there| there > version);
-        if is_too_high {
-            if !self.delete(&place, &hit).await? {
-                return Ok(false);
-            }
-            index::forget_deleted(&self.client, &place, true).await?;
-        }
         let action = json!({"index": {
             "_index": place,
             "_id": key,
             "version": version,
             "version_type": "external_gte",
         }});
-        let done = self.act(&action, Some(source)).await;
+        // A higher one would keep out what is to come. It can only be taken
+        // away with the document.
+        let is_too_high = now.is_some() && hit.version.is_some_and(|there| there > version);
         if is_too_high {
-            index::forget_deleted(&self.client, &place, false).await?;
+            if !self.delete(&place, &hit).await? {
+                return Ok(false);
+            }
+        } else if self.act(&action, Some(source)).await? {
+            return Ok(true);
         }
-        done
+        // What was deleted just now is remembered with its version for a
+        // minute, unless it is to be forgotten at once.
+        let mut is_done = Ok(false);
+        for _ in 0..FORGETTING {
+            index::forget_deleted(&self.client, &place, true).await?;
+            is_done = self.act(&action, Some(source)).await;
+            if !matches!(is_done, Ok(false)) {
+                break;
+            }
+            tokio::time::sleep(FORGETTING_PAUSE).await;
+        }
+        index::forget_deleted(&self.client, &place, false).await?;
+        is_done
     }
 }
 
@@ -333,7 +349,10 @@ impl Audit for OpenSearch {
             return Ok(Vec::new());
         };
         let hits = self.get_hits(&place, keys).await?;
-        Ok(hits.into_iter().filter_map(|hit| stored(kind, hit)).collect())
+        Ok(hits
+            .into_iter()
+            .filter_map(|hit| stored(kind, hit))
+            .collect())
     }
 
     async fn replace(&self, replacements: &[Replacement]) -> Result<usize, StoreError> {
@@ -346,11 +365,7 @@ impl Audit for OpenSearch {
         Ok(replaced)
     }
 
-    async fn set_position(
-        &self,
-        seen: Option<Position>,
-        to: Position,
-    ) -> Result<bool, StoreError> {
+    async fn set_position(&self, seen: Option<Position>, to: Position) -> Result<bool, StoreError> {
         let Some(place) = self.place(Kind::Positions).await? else {
             return Ok(false);
         };
@@ -362,10 +377,17 @@ impl Audit for OpenSearch {
         let document = |position: &Position| {
             let key = position.partition.to_string();
             let source = PositionSource::of(position);
-            encoded(Kind::Positions.name(), key, Some(position.offset + 1), &source)
+            encoded(
+                Kind::Positions.name(),
+                key,
+                Some(position.offset + 1),
+                &source,
+            )
         };
         let new = document(&to)?;
-        let hits = self.get_hits(&place, std::slice::from_ref(&new.key)).await?;
+        let hits = self
+            .get_hits(&place, std::slice::from_ref(&new.key))
+            .await?;
         let seen = hits.into_iter().next();
         let seen = seen.and_then(|hit| stored(Kind::Positions.name(), hit));
         let replacement = Replacement {
@@ -385,7 +407,12 @@ impl SearchAudit for OpenSearch {
             }
             SearchDocument::Conversation(it) => {
                 let key = it.conversation_id.to_string();
-                encoded("conversations", key, Some(it.version), &ConversationSource::of(it))
+                encoded(
+                    "conversations",
+                    key,
+                    Some(it.version),
+                    &ConversationSource::of(it),
+                )
             }
             SearchDocument::Member(it) => {
                 let key = format!("{}/{}", it.conversation_id, it.user_id);

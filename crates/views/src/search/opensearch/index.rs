@@ -176,11 +176,7 @@ async fn exists(client: &Client, path: &str) -> Result<bool, StoreError> {
 }
 
 /// Puts an alias on an index.
-pub(super) async fn put_alias(
-    client: &Client,
-    alias: &str,
-    index: &str,
-) -> Result<(), StoreError> {
+pub(super) async fn put_alias(client: &Client, alias: &str, index: &str) -> Result<(), StoreError> {
     let actions = json!({"actions": [{"add": {"index": index, "alias": alias}}]});
     client
         .demand::<Value>(Method::POST, "_aliases", Body::Json(&actions))

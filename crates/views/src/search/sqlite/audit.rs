@@ -143,7 +143,10 @@ fn document(
                 version: row.get(4)?,
             })
         }
-        _ => SearchDocument::User(parsed(row, 0, Tenant::parse)?, parsed(row, 2, UserId::parse)?),
+        _ => SearchDocument::User(
+            parsed(row, 0, Tenant::parse)?,
+            parsed(row, 2, UserId::parse)?,
+        ),
     })
 }
 
@@ -290,7 +293,11 @@ fn number_of(
     table: &Table,
     row: &[Column],
 ) -> rusqlite::Result<Option<i64>> {
-    let select = format!("SELECT number FROM {} WHERE {}", table.name, table.has_key());
+    let select = format!(
+        "SELECT number FROM {} WHERE {}",
+        table.name,
+        table.has_key()
+    );
     connection
         .prepare_cached(&select)?
         .query_row([row[0].clone()], |row| row.get(0))
@@ -329,7 +336,9 @@ fn replace_words(
 ) -> rusqlite::Result<()> {
     let after = numbered.iter().filter_map(|it| it.after.as_ref());
     let numbers = numbered.iter().filter_map(|it| it.before);
-    let numbers: BTreeSet<i64> = numbers.chain(after.clone().map(|(number, _)| *number)).collect();
+    let numbers: BTreeSet<i64> = numbers
+        .chain(after.clone().map(|(number, _)| *number))
+        .collect();
     if numbers.is_empty() {
         return Ok(());
     }
@@ -401,10 +410,12 @@ impl Audit for SqliteSearch {
     }
 
     async fn positions(&self) -> Result<Vec<Position>, StoreError> {
-        self.read(|connection| match has_table(connection, "search_positions")? {
-            true => read::positions(connection),
-            false => Ok(Vec::new()),
-        })
+        self.read(
+            |connection| match has_table(connection, "search_positions")? {
+                true => read::positions(connection),
+                false => Ok(Vec::new()),
+            },
+        )
         .await
     }
 
@@ -412,7 +423,12 @@ impl Audit for SqliteSearch {
         self.read(|connection| {
             let mut flaws = Vec::new();
             let tables = TABLES.iter().map(|table| table.name);
-            let others = ["search_hidden", "search_words", "search_titles", "search_positions"];
+            let others = [
+                "search_hidden",
+                "search_words",
+                "search_titles",
+                "search_positions",
+            ];
             for name in tables.chain(others) {
                 if !has_table(connection, name)? {
                     flaws.push(Flaw::mendable(format!("{name} is not there")));
@@ -434,7 +450,10 @@ impl Audit for SqliteSearch {
         each: EachPage<'_>,
     ) -> Result<(), StoreError> {
         let table = table(kind)?;
-        if !self.read(|connection| has_table(connection, table.name)).await? {
+        if !self
+            .read(|connection| has_table(connection, table.name))
+            .await?
+        {
             return Ok(());
         }
         let mut after = None;
@@ -481,11 +500,7 @@ impl Audit for SqliteSearch {
         Ok(replaced)
     }
 
-    async fn set_position(
-        &self,
-        seen: Option<Position>,
-        to: Position,
-    ) -> Result<bool, StoreError> {
+    async fn set_position(&self, seen: Option<Position>, to: Position) -> Result<bool, StoreError> {
         let is_set = Arc::new(AtomicBool::new(false));
         let set = Arc::clone(&is_set);
         self.run(move |connection| {

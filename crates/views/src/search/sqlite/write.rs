@@ -55,7 +55,7 @@ impl Part {
             Document::Message(message) => write_message(connection, message, has_words),
             Document::Conversation(conversation) => {
                 write_conversation(connection, conversation, has_words)
-            },
+            }
             Document::Member(member) => write_member(connection, member),
             Document::User(tenant, user) => write_user(connection, tenant, user),
         })
