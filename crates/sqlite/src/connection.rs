@@ -81,14 +81,6 @@ impl Connector {
         Ok(connection)
     }
 
-    /// A connection that copies the file: to do so counts as writing.
-    pub(crate) fn copier(&self) -> rusqlite::Result<Connection> {
-        self.open(match self.access {
-            Access::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
-            Access::Durable | Access::Scratch => OpenFlags::SQLITE_OPEN_READ_WRITE,
-        })
-    }
-
     /// A connection that cannot write.
     pub(crate) fn reader(&self) -> rusqlite::Result<Connection> {
         let access = match self.access {

@@ -159,21 +159,6 @@ impl Database {
         lock::is_taken(self.folder())
     }
 
-    /// Copies what is committed into the file of another folder, where there is
-    /// none yet.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn copy_to(&self, dir: &Path) -> Result<(), Error> {
-        std::fs::create_dir_all(dir)
-            .map_err(|e| Error::Fatal(format!("cannot make the folder {}: {e}", dir.display())))?;
-        let target = Connector::new(dir, Access::Durable);
-        let name = target.path().to_string_lossy().into_owned();
-        let connection = self.inner.connector.copier()?;
-        connection.execute("VACUUM INTO ?1", [name])?;
-        Ok(())
-    }
-
     /// Gives the writer thread a group writer. It is asked for its part of
     /// every group from the next one on; see [`wake`](Self::wake).
     ///

@@ -94,7 +94,7 @@ impl Scratch {
 
     async fn copy(&self) -> Result<Self, VerifyError> {
         let database = self.database.clone();
-        Self::with(move |folder| database.copy_to(folder.path())).await
+        Self::with(move |folder| database.copy_into(&folder.path().join("tidings.sqlite"))).await
     }
 
     async fn with(
