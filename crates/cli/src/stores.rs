@@ -77,4 +77,28 @@ impl StoreArgs {
         let store = RedisCache::new(url.expose(), prefix, REDIS_TIMEOUT)?;
         Ok(Some(Arc::new(store)))
     }
+
+    /// MongoDB, if it is given.
+    pub(crate) async fn mongodb(&self) -> Result<Option<MongoHistory>> {
+        let Some(uri) = &self.mongodb_uri else {
+            return Ok(None);
+        };
+        Ok(Some(MongoHistory::connect(uri.expose(), "tidings").await?))
+    }
+
+    /// OpenSearch, if it is given.
+    pub(crate) fn opensearch(&self, prefix: &str) -> Result<Option<OpenSearch>> {
+        let Some(url) = &self.search_url else {
+            return Ok(None);
+        };
+        Ok(Some(OpenSearch::new(url.expose(), prefix)?))
+    }
+
+    /// Redis, if it is given.
+    pub(crate) fn redis(&self, prefix: &str) -> Result<Option<RedisCache>> {
+        let Some(url) = &self.redis_url else {
+            return Ok(None);
+        };
+        Ok(Some(RedisCache::new(url.expose(), prefix, REDIS_TIMEOUT)?))
+    }
 }

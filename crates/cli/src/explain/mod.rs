@@ -217,14 +217,14 @@ async fn open(with: &WithArgs) -> Result<(Arc<dyn LogReader>, Codec, Vec<Audited
     }
     let (stores, prefix) = (&with.stores, &with.place.registry.topic_prefix);
     let mut views = Vec::new();
-    if stores.mongodb_uri.is_some() {
-        views.push(AuditedView::History(Arc::new(stores.history().await?)));
+    if let Some(store) = stores.mongodb().await? {
+        views.push(AuditedView::History(Arc::new(store)));
     }
-    if stores.search_url.is_some() {
-        views.push(AuditedView::Search(Arc::new(stores.search(prefix)?)));
+    if let Some(store) = stores.opensearch(prefix)? {
+        views.push(AuditedView::Search(Arc::new(store)));
     }
-    if stores.redis_url.is_some() {
-        views.push(AuditedView::Cache(Arc::new(stores.cache(prefix)?)));
+    if let Some(store) = stores.redis(prefix)? {
+        views.push(AuditedView::Cache(Arc::new(store)));
     }
     let (log, codec) = with.place.open().await?;
     Ok((log, codec, views))

@@ -34,12 +34,28 @@ pub(super) async fn open(
     let prefix = &place.registry.topic_prefix;
     // What is missing is said before anything is waited for.
     let view = match name {
-        ViewName::History => AuditedView::History(Arc::new(stores.history().await?)),
-        ViewName::Search => AuditedView::Search(Arc::new(stores.search(prefix)?)),
-        ViewName::Cache => AuditedView::Cache(Arc::new(stores.cache(prefix)?)),
+        ViewName::History => {
+            let store = stores.mongodb().await?;
+            let store = store.context(missing("history", "--mongodb-uri", "MONGODB_URI"))?;
+            AuditedView::History(Arc::new(store))
+        }
+        ViewName::Search => {
+            let store = stores.opensearch(prefix)?;
+            let store = store.context(missing("search", "--search-url", "SEARCH_URL"))?;
+            AuditedView::Search(Arc::new(store))
+        }
+        ViewName::Cache => {
+            let store = stores.redis(prefix)?;
+            let store = store.context(missing("cache", "--redis-url", "REDIS_URL"))?;
+            AuditedView::Cache(Arc::new(store))
+        }
     };
     let (log, codec) = place.open().await?;
     Ok(Target { view, log, codec })
+}
+
+fn missing(view: &str, flag: &str, variable: &str) -> String {
+    format!("where is the store of the {view} view? Set {variable} or give {flag}")
 }
 
 fn in_folder(name: ViewName, is_repair: bool, data: &Path) -> Result<Target> {

@@ -28,7 +28,7 @@ where
     );
     let caching = Running::start(projection);
     reaches(&world.ends(), async || {
-        HistoryReader::positions(&history).await.expect("reads")
+        Audit::positions(&history).await.expect("reads")
     })
     .await;
     reaches(&world.ends(), async || {
