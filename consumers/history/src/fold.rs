@@ -3,15 +3,16 @@ use tidings_projection::{Entry, Refused};
 
 /// What decisions change, and which of them cannot be applied.
 #[derive(Debug)]
-pub(crate) struct Folded {
+pub struct Folded {
     /// The rows to write.
-    pub(crate) rows: Rows,
+    pub rows: Rows,
     /// Those for the dead letters.
-    pub(crate) refused: Vec<Refused>,
+    pub refused: Vec<Refused>,
 }
 
 /// Folds decisions, in order, into the rows that were loaded for them.
-pub(crate) fn fold(batch: &[Entry<'_>], loaded: Rows) -> Folded {
+#[must_use]
+pub fn fold(batch: &[Entry<'_>], loaded: Rows) -> Folded {
     let mut folded = Folded {
         rows: loaded,
         refused: Vec::new(),

@@ -11,4 +11,5 @@ mod view;
 
 pub use config::Config;
 pub use connect::connect;
+pub use fold::{Folded, fold};
 pub use view::projection;

@@ -483,15 +483,15 @@ async fn views(
     let log = || Arc::clone(&opened.log);
     for topic in topics {
         let projection = match topic {
-            Topic::DeadHistory => match args.stores.history(opened, "tidings-cli").await? {
+            Topic::DeadHistory => match args.stores.history(opened).await? {
                 Some(store) => tidings_history::projection(log(), codec.clone(), store),
                 None => continue,
             },
-            Topic::DeadSearch => match args.stores.search(opened, prefix)? {
+            Topic::DeadSearch => match args.stores.search(opened, prefix).await? {
                 Some(store) => tidings_search::projection(log(), codec.clone(), store),
                 None => continue,
             },
-            Topic::DeadCache => match args.stores.cache(opened, prefix)? {
+            Topic::DeadCache => match args.stores.cache(opened, prefix).await? {
                 Some(store) => tidings_cache::projection(log(), codec.clone(), store),
                 None => continue,
             },

@@ -6,6 +6,7 @@ mod bench;
 mod client;
 mod dead;
 mod dev;
+mod explain;
 mod import;
 mod lag;
 mod output;
@@ -18,6 +19,7 @@ mod stores;
 mod tail;
 mod token;
 mod topics;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -55,6 +57,9 @@ enum Command {
     Replay(Box<replay::ReplayArgs>),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
+    Verify(Box<verify::VerifyArgs>),
+    Outcome(Box<explain::OutcomeArgs>),
+    Explain(Box<explain::ExplainArgs>),
     #[command(subcommand)]
     Import(import::Import),
     Backup(backup::BackupArgs),
@@ -107,6 +112,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Replay(args) => replay::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
+        Command::Verify(args) => runtime()?.block_on(verify::run(*args)),
+        Command::Outcome(args) => runtime()?.block_on(explain::outcome(*args)),
+        Command::Explain(args) => runtime()?.block_on(explain::run(*args)),
         Command::Import(import) => runtime()?.block_on(import::run(import)),
         Command::Backup(args) => runtime()?
             .block_on(backup::back_up(args))

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tidings_service::config::ServerUrl;
+use tidings_sqlite::Database;
 use tidings_views::cache::{CacheWriter, RedisCache};
+use tidings_views::generation::serving;
 use tidings_views::history::{HistoryWriter, MongoHistory, SqliteHistory};
 use tidings_views::search::{OpenSearch, SearchWriter, SqliteSearch};
 
@@ -28,53 +30,77 @@ pub(crate) struct StoreArgs {
     redis_url: Option<ServerUrl>,
 }
 
+/// Each store as it is read now: the generation that serves.
 impl StoreArgs {
     /// The history view's store, if it is given.
-    pub(crate) async fn history(
-        &self,
-        opened: &Opened,
-        application: &str,
-    ) -> Result<Option<Arc<dyn HistoryWriter>>> {
+    pub(crate) async fn history(&self, opened: &Opened) -> Result<Option<Arc<dyn HistoryWriter>>> {
         if let Some(database) = &opened.database {
-            return Ok(Some(Arc::new(SqliteHistory::new(database.clone()))));
+            return Ok(Some(Arc::new(sqlite_history(database).await?)));
         }
-        let Some(uri) = &self.mongodb_uri else {
-            return Ok(None);
-        };
-        let store = MongoHistory::connect(uri.expose(), application).await?;
-        Ok(Some(Arc::new(store)))
+        Ok(self.mongodb().await?.map(|store| Arc::new(store) as _))
     }
 
     /// The search view's store, if it is given.
-    pub(crate) fn search(
+    pub(crate) async fn search(
         &self,
         opened: &Opened,
         prefix: &str,
     ) -> Result<Option<Arc<dyn SearchWriter>>> {
         if let Some(database) = &opened.database {
-            return Ok(Some(Arc::new(SqliteSearch::new(database.clone()))));
+            return Ok(Some(Arc::new(sqlite_search(database).await?)));
         }
-        let Some(url) = &self.search_url else {
-            return Ok(None);
-        };
-        Ok(Some(Arc::new(OpenSearch::new(url.expose(), prefix)?)))
+        let store = self.opensearch(prefix).await?;
+        Ok(store.map(|store| Arc::new(store) as _))
     }
 
     /// The cache view's store, if it is given. That of a data folder is in the
     /// memory of its process.
-    pub(crate) fn cache(
+    pub(crate) async fn cache(
         &self,
         opened: &Opened,
         prefix: &str,
     ) -> Result<Option<Arc<dyn CacheWriter>>> {
-        let Some(url) = self
-            .redis_url
-            .as_ref()
-            .filter(|_| opened.database.is_none())
-        else {
+        if opened.database.is_some() {
+            return Ok(None);
+        }
+        let store = self.redis(prefix).await?;
+        Ok(store.map(|store| Arc::new(store) as _))
+    }
+
+    /// MongoDB, if it is given.
+    pub(crate) async fn mongodb(&self) -> Result<Option<MongoHistory>> {
+        let Some(uri) = &self.mongodb_uri else {
+            return Ok(None);
+        };
+        let store = MongoHistory::connect(uri.expose(), "tidings").await?;
+        Ok(Some(serving(&store).await?))
+    }
+
+    /// OpenSearch, if it is given.
+    pub(crate) async fn opensearch(&self, prefix: &str) -> Result<Option<OpenSearch>> {
+        let Some(url) = &self.search_url else {
+            return Ok(None);
+        };
+        let store = OpenSearch::new(url.expose(), prefix)?;
+        Ok(Some(serving(&store).await?))
+    }
+
+    /// Redis, if it is given.
+    pub(crate) async fn redis(&self, prefix: &str) -> Result<Option<RedisCache>> {
+        let Some(url) = &self.redis_url else {
             return Ok(None);
         };
         let store = RedisCache::new(url.expose(), prefix, REDIS_TIMEOUT)?;
-        Ok(Some(Arc::new(store)))
+        Ok(Some(serving(&store).await?))
     }
+}
+
+/// The history view of a data folder, as it is read now.
+pub(crate) async fn sqlite_history(database: &Database) -> Result<SqliteHistory> {
+    Ok(serving(&SqliteHistory::new(database.clone())).await?)
+}
+
+/// The search view of a data folder, as it is read now.
+pub(crate) async fn sqlite_search(database: &Database) -> Result<SqliteSearch> {
+    Ok(serving(&SqliteSearch::new(database.clone())).await?)
 }

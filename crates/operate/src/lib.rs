@@ -10,3 +10,5 @@ pub mod replay;
 pub use lag::{
     ConsumerLag, ConsumerState, LagMeter, LagReport, PartitionLag, PausedConsumer, Thresholds,
 };
+pub mod explain;
+pub mod verify;

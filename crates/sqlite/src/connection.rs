@@ -26,14 +26,31 @@ const READER_CACHE_KIB: i64 = 4 << 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     path: PathBuf,
-    read_only: bool,
+    access: Access,
+}
+
+/// How a database file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// What is committed is durable.
+    Durable,
+    /// What is committed may be gone after a crash of the machine.
+    Scratch,
+    ReadOnly,
 }
 
 impl Connector {
-    pub(crate) fn new(dir: &Path, read_only: bool) -> Self {
+    pub(crate) fn new(dir: &Path, access: Access) -> Self {
         Self {
             path: dir.join(NAME),
-            read_only,
+            access,
+        }
+    }
+
+    fn synchronous(&self) -> &'static str {
+        match self.access {
+            Access::Durable | Access::ReadOnly => "full",
+            Access::Scratch => "off",
         }
     }
 
@@ -41,13 +58,13 @@ impl Connector {
         &self.path
     }
 
-    /// The writer's connection: a commit is durable when it returns, and never
-    /// pays for a checkpoint.
+    /// The writer's connection: a commit is durable when it returns (unless the
+    /// file is a scratch one), and never pays for a checkpoint.
     pub(crate) fn writer(&self) -> rusqlite::Result<Connection> {
         let connection =
             self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
-        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "synchronous", self.synchronous())?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
@@ -59,17 +76,16 @@ impl Connector {
     /// The checkpoint thread's connection.
     pub(crate) fn checkpointer(&self) -> rusqlite::Result<Connection> {
         let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "synchronous", self.synchronous())?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         Ok(connection)
     }
 
     /// A connection that cannot write.
     pub(crate) fn reader(&self) -> rusqlite::Result<Connection> {
-        let access = if self.read_only {
-            OpenFlags::SQLITE_OPEN_READ_ONLY
-        } else {
-            OpenFlags::SQLITE_OPEN_READ_WRITE
+        let access = match self.access {
+            Access::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            Access::Durable | Access::Scratch => OpenFlags::SQLITE_OPEN_READ_WRITE,
         };
         let connection = self.open(access)?;
         connection.pragma_update(None, "query_only", true)?;

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::checkpoint::Checkpointer;
-use crate::connection::Connector;
+use crate::connection::{Access, Connector};
 use crate::error::Cause;
 use crate::queue::{Queue, Work};
 use crate::writer::Writer;
@@ -60,10 +60,23 @@ impl Database {
     /// # Errors
     /// [`Error`]; another process that has it open for writing is named.
     pub fn open(dir: &Path) -> Result<Self, Error> {
+        Self::open_for_writing(dir, Access::Durable)
+    }
+
+    /// Opens a file that nobody needs after a crash: what is committed is not
+    /// waited for until it is on the disk.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn open_scratch(dir: &Path) -> Result<Self, Error> {
+        Self::open_for_writing(dir, Access::Scratch)
+    }
+
+    fn open_for_writing(dir: &Path, access: Access) -> Result<Self, Error> {
         std::fs::create_dir_all(dir)
             .map_err(|e| Error::Fatal(format!("cannot make the folder {}: {e}", dir.display())))?;
         let lock = lock::take(dir)?;
-        let connector = Connector::new(dir, false);
+        let connector = Connector::new(dir, access);
         let connection = connector.writer()?;
         // Says at once, and by name, what is wrong with a file that is not ours.
         connection
@@ -101,7 +114,7 @@ impl Database {
     /// # Errors
     /// [`Error`].
     pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
-        let database = Self::with(Connector::new(dir, true), None);
+        let database = Self::with(Connector::new(dir, Access::ReadOnly), None);
         let path = database.inner.connector.path().display().to_string();
         if !database.inner.connector.path().exists() {
             return Err(Error::Fatal(format!(

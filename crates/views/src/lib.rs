@@ -1,6 +1,7 @@
 //! What people read: the history view's port, its adapters and their
 //! conformance suite.
 
+pub mod audit;
 pub mod cache;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tidings_log::Log;
 use tidings_log::embedded::EmbeddedLog;
 use tidings_log::kafka::{KafkaConfig, KafkaLog};
-use tidings_operate::rebuild::{View, ViewName};
+use tidings_log::{Log, LogReader};
+use tidings_operate::rebuild::{Check, View, ViewName};
+use tidings_operate::verify::{AuditedView, Options, Scope, verify};
 use tidings_service::config::ServerUrl;
 use tidings_sqlite::Database;
 use tidings_views::cache::RedisCache;
+use tidings_views::generation::Generations;
 use tidings_views::history::{MongoHistory, SqliteHistory};
 use tidings_views::search::{OpenSearch, SqliteSearch};
 use tidings_wire::Codec;
+use tokio::runtime::Handle;
 
 use crate::dev::PARTITIONS;
 use crate::place::{Place, PlaceArgs};
@@ -48,13 +51,17 @@ pub(super) async fn open(name: ViewName, place: &PlaceArgs, stores: &StoreArgs) 
             let uri = address(&stores.mongodb_uri, name, "--mongodb-uri", "MONGODB_URI")?;
             let store = MongoHistory::connect(uri, "tidings-rebuild").await?;
             let (log, codec) = in_kafka(&brokers, place).await?;
-            View::history(store, log, codec)
+            let check = compared(&store, &log, &codec, |it| {
+                AuditedView::History(Arc::new(it))
+            });
+            View::history(store, log, codec).checked(check)
         }
         ViewName::Search => {
             let url = address(&stores.search_url, name, "--search-url", "SEARCH_URL")?;
             let store = OpenSearch::new(url, prefix)?;
             let (log, codec) = in_kafka(&brokers, place).await?;
-            View::search(store, log, codec)
+            let check = compared(&store, &log, &codec, |it| AuditedView::Search(Arc::new(it)));
+            View::search(store, log, codec).checked(check)
         }
         ViewName::Cache => {
             let url = address(&stores.redis_url, name, "--redis-url", "REDIS_URL")?;
@@ -62,6 +69,29 @@ pub(super) async fn open(name: ViewName, place: &PlaceArgs, stores: &StoreArgs) 
             let (log, codec) = in_kafka(&brokers, place).await?;
             View::cache(store, log, codec)
         }
+    })
+}
+
+/// Compares a generation with the log, document by document.
+fn compared<S>(store: &S, log: &Arc<dyn Log>, codec: &Codec, audited: fn(S) -> AuditedView) -> Check
+where
+    S: Generations + Clone + 'static,
+{
+    let (store, log, codec) = (store.clone(), Arc::clone(log), codec.clone());
+    Box::new(move |generation| {
+        let view = audited(store.of(generation));
+        let (log, codec): (Arc<dyn LogReader>, _) = (Arc::clone(&log) as _, codec.clone());
+        Box::pin(async move {
+            // On a thread of its own: it reads the log, which blocks.
+            let compared = tokio::task::spawn_blocking(move || {
+                let (scope, options) = (Scope::default(), Options::default());
+                Handle::current().block_on(verify(log, codec, &view, &scope, &options))
+            });
+            let report = compared.await??;
+            let wrong = report.wrong();
+            let found = || format!("{wrong} of its documents are not what the log says");
+            Ok((!report.is_clean()).then(found))
+        })
     })
 }
 
@@ -109,8 +139,18 @@ fn in_folder(name: ViewName, data: &Path) -> Result<View> {
     let log = EmbeddedLog::open(database.clone(), PARTITIONS)?;
     let (log, codec): (Arc<dyn Log>, _) = (Arc::new(log), Codec::locked());
     let view = match name {
-        ViewName::Search => View::search(SqliteSearch::new(database), log, codec),
-        _ => View::history(SqliteHistory::new(database), log, codec),
+        ViewName::Search => {
+            let store = SqliteSearch::new(database);
+            let check = compared(&store, &log, &codec, |it| AuditedView::Search(Arc::new(it)));
+            View::search(store, log, codec).checked(check)
+        }
+        _ => {
+            let store = SqliteHistory::new(database);
+            let check = compared(&store, &log, &codec, |it| {
+                AuditedView::History(Arc::new(it))
+            });
+            View::history(store, log, codec).checked(check)
+        }
     };
     Ok(view.alone())
 }

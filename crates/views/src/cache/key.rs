@@ -1,6 +1,7 @@
 use std::fmt;
 
 use tidings_domain::{ConversationId, Tenant, UserId};
+use uuid::Uuid;
 
 /// What a value is of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +28,28 @@ impl Key {
             | Self::Members(tenant, _)
             | Self::Hidden(tenant, ..)
             | Self::Places(tenant, _) => tenant,
+        }
+    }
+
+    /// Reads back what is written; none: it is no key.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (place, rest) = text.strip_prefix('{')?.split_once("}:")?;
+        let (tenant, owner) = place.split_once('/')?;
+        let tenant = Tenant::parse(tenant).ok()?;
+        let id = || Uuid::try_parse(owner).ok().map(ConversationId);
+        match rest.split_once(':') {
+            Some(("hidden", user)) => {
+                let user = UserId::parse(user).ok()?;
+                Some(Self::Hidden(tenant, id()?, user))
+            }
+            Some(_) => None,
+            None => match rest {
+                "head" => Some(Self::Head(tenant, id()?)),
+                "recent" => Some(Self::Recent(tenant, id()?)),
+                "members" => Some(Self::Members(tenant, id()?)),
+                "places" => Some(Self::Places(tenant, UserId::parse(owner).ok()?)),
+                _ => None,
+            },
         }
     }
 
@@ -64,7 +87,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use uuid::Uuid;
 
     #[test]
     fn no_two_keys_are_written_alike() {
@@ -85,6 +107,9 @@ mod tests {
                 of_tenant.push(Key::Places(tenant(), user.clone()));
             }
             keys += of_tenant.len();
+            for key in &of_tenant {
+                assert_eq!(Key::parse(&key.to_string()).as_ref(), Some(key));
+            }
             written.extend(of_tenant.iter().map(Key::to_string));
         }
         assert_eq!(written.len(), keys);

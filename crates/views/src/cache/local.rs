@@ -17,22 +17,22 @@ use crate::{Position, StoreError};
 /// same rules.
 #[derive(Clone)]
 pub struct MokaCache {
-    cursors: Arc<Mutex<Cursors>>,
-    records: Cache<Key, Record>,
+    pub(super) cursors: Arc<Mutex<Cursors>>,
+    pub(super) records: Cache<Key, Record>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Record {
-    session: String,
+pub(super) struct Record {
+    pub(super) session: String,
     mark: String,
     /// By partition, the offset after the last change.
     floors: BTreeMap<i32, i64>,
-    value: Option<Arc<Value>>,
+    pub(super) value: Option<Arc<Value>>,
 }
 
 #[derive(Debug)]
-struct Value {
-    bytes: Vec<u8>,
+pub(super) struct Value {
+    pub(super) bytes: Vec<u8>,
     as_of: HashMap<i32, i64>,
 }
 

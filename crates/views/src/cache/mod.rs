@@ -27,6 +27,7 @@
 //! A store that was emptied has no cursors, hence no answers. New ones make a
 //! new *session*, and records of other sessions count for nothing.
 
+pub(crate) mod audited;
 mod changes;
 mod guard;
 mod history;

@@ -13,15 +13,15 @@ use super::{Fill, Key, LookUp};
 use crate::StoreError;
 
 /// How many messages of a conversation are kept.
-const RECENT: usize = 50;
+pub(super) const RECENT: usize = 50;
 /// Up to how many members of a conversation are kept.
-const MEMBERS: usize = 500;
+pub(super) const MEMBERS: usize = 500;
 /// Up to how many messages that a user has hidden in a conversation are kept.
-const HIDDEN: usize = 500;
+pub(super) const HIDDEN: usize = 500;
 /// Up to how many places of a user are kept.
-const PLACES: usize = 500;
+pub(super) const PLACES: usize = 500;
 /// How many places are read at once.
-const PLACES_PAGE: usize = 100;
+pub(super) const PLACES_PAGE: usize = 100;
 /// How many values are read anew at once; what comes above is left for the
 /// next reader.
 const AT_ONCE: usize = 8;

@@ -40,6 +40,7 @@ impl Tables {
         }
     }
 
+    /// Names of the first generation's tables, as they are in this one.
     fn statement<'a>(&self, sql: &'a str) -> Cow<'a, str> {
         match self.generation {
             Generation::FIRST => Cow::Borrowed(sql),
@@ -52,6 +53,11 @@ impl Tables {
 }
 
 impl Scoped<'_> {
+    /// How a table or index of the first generation is called in this one.
+    pub(crate) fn name(&self, name: &str) -> String {
+        self.tables.statement(name).into_owned()
+    }
+
     pub(crate) fn prepare_cached(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
         self.connection.prepare_cached(&self.tables.statement(sql))
     }

@@ -7,6 +7,7 @@
 //! one key. What must come in order is sent on one connection, so the client
 //! wants one primary: a server alone, or one behind a proxy or sentinel.
 
+mod audit;
 mod generations;
 mod scripts;
 #[cfg(test)]

@@ -4,7 +4,9 @@ use mongodb::error::{Error, ErrorKind, WriteFailure};
 use crate::history::StoreError;
 
 /// A row with this `_id` is there already.
-const DUPLICATE_KEY: i32 = 11_000;
+pub(super) const DUPLICATE_KEY: i32 = 11_000;
+/// The collection is not there.
+pub(super) const NO_SUCH_COLLECTION: i32 = 26;
 
 /// What an error of the driver means for whoever wanted to write or read.
 pub(super) fn classify(error: &Error) -> StoreError {

@@ -1,6 +1,7 @@
 //! The history view in MongoDB, or anything that speaks its protocol and
 //! answers as MongoDB 5 does: no transactions, no pipeline updates.
 
+mod audit;
 #[cfg(any(test, feature = "testing"))]
 mod dump;
 mod error;

@@ -6,7 +6,7 @@ use super::MongoHistory;
 use crate::history::StoreError;
 
 /// The version of the documents. Another one's are dropped, and built anew.
-const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 2;
 const STAMP: &str = "history";
 
 /// Collections that hold the view. Positions go first: a projection that runs
@@ -60,12 +60,7 @@ struct Stamp {
 }
 
 pub(super) async fn prepare(history: &MongoHistory) -> Result<(), StoreError> {
-    let stamps: Collection<Stamp> = history.database.collection("versions");
-    let id = stamp_id(history);
-    let stamp = history
-        .in_time(async { stamps.find_one(doc! { "_id": &id }).await })
-        .await?;
-    let found = stamp.map(|stamp| stamp.version);
+    let found = stamp(history).await?;
     if found != Some(VERSION) {
         let version = VERSION;
         tracing::info!(
@@ -75,23 +70,46 @@ pub(super) async fn prepare(history: &MongoHistory) -> Result<(), StoreError> {
         );
         drop_collections(history).await?;
     }
+    make_indexes(history).await?;
+    if found != Some(VERSION) {
+        put_stamp(history).await?;
+    }
+    Ok(())
+}
+
+fn stamps(history: &MongoHistory) -> Collection<Stamp> {
+    history.database.collection("versions")
+}
+
+/// What the documents were written by, if that is known.
+pub(super) async fn stamp(history: &MongoHistory) -> Result<Option<i64>, StoreError> {
+    let (stamps, id) = (stamps(history), stamp_id(history));
+    let stamp = history
+        .in_time(async { stamps.find_one(doc! { "_id": &id }).await })
+        .await?;
+    Ok(stamp.map(|stamp| stamp.version))
+}
+
+pub(super) async fn put_stamp(history: &MongoHistory) -> Result<(), StoreError> {
+    let (stamps, id) = (stamps(history), stamp_id(history));
+    let stamp = doc! { "$set": { "version": VERSION } };
+    history
+        .in_time(async {
+            stamps
+                .update_one(doc! { "_id": &id }, stamp)
+                .upsert(true)
+                .await
+                .map(drop)
+        })
+        .await
+}
+
+pub(super) async fn make_indexes(history: &MongoHistory) -> Result<(), StoreError> {
     for (collection, keys) in indexes() {
         let collection = history.collection::<Document>(collection);
         let index = IndexModel::builder().keys(keys).build();
         history
             .in_time(async { collection.create_index(index).await.map(drop) })
-            .await?;
-    }
-    if found != Some(VERSION) {
-        let stamp = doc! { "$set": { "version": VERSION } };
-        history
-            .in_time(async {
-                stamps
-                    .update_one(doc! { "_id": &id }, stamp)
-                    .upsert(true)
-                    .await
-                    .map(drop)
-            })
             .await?;
     }
     Ok(())

@@ -1,7 +1,8 @@
 use async_trait::async_trait;
 use rusqlite::Row;
-use tidings_domain::{ConversationId, HiddenRow, MessageId, Model, OutcomeRow, Timestamp};
+use tidings_domain::Model;
 
+use super::audit::{hidden_row, outcome_row};
 use super::{SqliteHistory, row};
 use crate::conformance::{Dump, Dumped, model};
 use crate::history::StoreError;
@@ -42,7 +43,7 @@ fn dump(connection: &Scoped<'_>) -> rusqlite::Result<Model> {
     )?;
     let hidden = all(
         connection,
-        "SELECT tenant, conversation_id, user_id, message_id FROM history_hidden",
+        "SELECT tenant, user_id, message_id, conversation_id FROM history_hidden",
         hidden_row,
     )?;
     let conversations = all(
@@ -72,25 +73,4 @@ fn dump(connection: &Scoped<'_>) -> rusqlite::Result<Model> {
         conversations,
         members,
     }))
-}
-
-fn hidden_row(it: &Row<'_>) -> rusqlite::Result<HiddenRow> {
-    Ok(HiddenRow {
-        tenant: row::tenant(it, 0)?,
-        conversation_id: ConversationId(row::required_id(it, 1)?),
-        user_id: row::user_id(it, 2)?,
-        message_id: MessageId(row::required_id(it, 3)?),
-    })
-}
-
-fn outcome_row(it: &Row<'_>) -> rusqlite::Result<OutcomeRow> {
-    Ok(OutcomeRow {
-        conversation_id: ConversationId(row::required_id(it, 0)?),
-        by: row::user_id(it, 1)?,
-        temp_id: row::temp_id(it, 2)?,
-        tenant: row::tenant(it, 3)?,
-        at: Timestamp(it.get(4)?),
-        outcome: row::first_outcome(it, 5)?,
-        message_id: row::optional_id(it, 8)?.map(MessageId),
-    })
 }

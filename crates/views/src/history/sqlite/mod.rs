@@ -1,5 +1,6 @@
 //! The history view in the data folder's SQLite file.
 
+mod audit;
 #[cfg(any(test, feature = "testing"))]
 mod dump;
 mod read;

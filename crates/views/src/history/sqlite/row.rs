@@ -31,6 +31,10 @@ pub(super) fn first_outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Fi
 }
 
 pub(super) fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+    read_event_row(row, 6)
+}
+
+fn read_event_row(row: &Row<'_>, event_at: usize) -> rusqlite::Result<EventRow> {
     Ok(EventRow {
         conversation_id: ConversationId(required_id(row, 0)?),
         seq: unsigned(row, 1)?,
@@ -38,9 +42,14 @@ pub(super) fn event_row(row: &Row<'_>) -> rusqlite::Result<EventRow> {
         at: Timestamp(row.get(3)?),
         by: user_id(row, 4)?,
         temp_id: temp_id(row, 5)?,
-        event: event(row, 6)?,
-        withheld: row.get(7)?,
+        event: event(row, event_at)?,
+        withheld: row.get(event_at + 1)?,
     })
+}
+
+/// An event whose `no` is selected too, before the event itself.
+pub(super) fn event_row_with_no(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+    read_event_row(row, 7)
 }
 
 pub(super) fn edit_row(row: &Row<'_>) -> rusqlite::Result<EditRow> {

@@ -14,7 +14,7 @@ use crate::sqlite_file::Scoped;
 
 /// How many rows one job of the writer thread writes. The log's appends wait
 /// behind a job, so it must stay in the low milliseconds.
-const ROWS_A_JOB: usize = 256;
+pub(super) const ROWS_A_JOB: usize = 256;
 
 /// Rows of one table, ready to be bound to its statement.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ fn json(value: &impl serde::Serialize) -> Result<Value, StoreError> {
         .map_err(|error| StoreError::Data(error.to_string()))
 }
 
-fn event_values(row: &EventRow) -> Result<Vec<Value>, StoreError> {
+pub(super) fn event_values(row: &EventRow) -> Result<Vec<Value>, StoreError> {
     Ok(vec![
         id(row.conversation_id.0),
         integer(row.seq),
@@ -159,7 +159,7 @@ fn event_values(row: &EventRow) -> Result<Vec<Value>, StoreError> {
     ])
 }
 
-fn edit_values(row: &EditRow) -> Result<Vec<Value>, StoreError> {
+pub(super) fn edit_values(row: &EditRow) -> Result<Vec<Value>, StoreError> {
     Ok(vec![
         id(row.message_id.0),
         integer(row.seq),
@@ -173,7 +173,7 @@ fn edit_values(row: &EditRow) -> Result<Vec<Value>, StoreError> {
     ])
 }
 
-fn hidden_values(row: &HiddenRow) -> Vec<Value> {
+pub(super) fn hidden_values(row: &HiddenRow) -> Vec<Value> {
     vec![
         text(row.tenant.as_str()),
         text(row.user_id.as_str()),
@@ -182,7 +182,7 @@ fn hidden_values(row: &HiddenRow) -> Vec<Value> {
     ]
 }
 
-fn message_values(row: &MessageRow) -> Result<Vec<Value>, StoreError> {
+pub(super) fn message_values(row: &MessageRow) -> Result<Vec<Value>, StoreError> {
     let forwarded_from = match &row.forwarded_from {
         Some(from) => json(&ForwardedDocument::from(from))?,
         None => Value::Null,
@@ -215,7 +215,7 @@ fn message_values(row: &MessageRow) -> Result<Vec<Value>, StoreError> {
     ])
 }
 
-fn outcome_values(row: &OutcomeRow) -> Vec<Value> {
+pub(super) fn outcome_values(row: &OutcomeRow) -> Vec<Value> {
     let (seq, no, code) = match row.outcome {
         FirstOutcome::Accepted { seq, no } => (integer(seq), or_null(no, integer), Value::Null),
         FirstOutcome::Noted => (Value::Null, Value::Null, Value::Null),
@@ -234,7 +234,7 @@ fn outcome_values(row: &OutcomeRow) -> Vec<Value> {
     ]
 }
 
-fn member_values(row: &MemberRow) -> Vec<Value> {
+pub(super) fn member_values(row: &MemberRow) -> Vec<Value> {
     vec![
         id(row.conversation_id.0),
         text(row.user_id.as_str()),
@@ -251,7 +251,7 @@ fn member_values(row: &MemberRow) -> Vec<Value> {
     ]
 }
 
-fn conversation_values(row: &ConversationRow) -> Vec<Value> {
+pub(super) fn conversation_values(row: &ConversationRow) -> Vec<Value> {
     vec![
         id(row.conversation_id.0),
         text(row.tenant.as_str()),
@@ -266,7 +266,7 @@ fn conversation_values(row: &ConversationRow) -> Vec<Value> {
     ]
 }
 
-fn position_values(position: &Position) -> Vec<Value> {
+pub(super) fn position_values(position: &Position) -> Vec<Value> {
     vec![
         Value::Integer(position.partition.into()),
         Value::Integer(position.offset),

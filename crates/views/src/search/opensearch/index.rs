@@ -27,7 +27,7 @@ impl Kind {
         Self::Positions,
     ];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Messages => "messages",
             Self::Conversations => "conversations",
@@ -136,7 +136,7 @@ impl Names {
         self.generation.name(&first)
     }
 
-    fn index(&self, kind: Kind) -> String {
+    pub(super) fn index(&self, kind: Kind) -> String {
         let first = format!("tidings-{}{}-{VERSION}", self.prefix, kind.name());
         self.generation.name(&first)
     }
@@ -168,6 +168,57 @@ pub(super) async fn prepare(client: &Client, names: &Names) -> Result<(), StoreE
             }
             Err(failure) => return Err(failure.into()),
         }
+    }
+    Ok(())
+}
+
+/// Whether an alias names something.
+pub(super) async fn has_alias(client: &Client, alias: &str) -> Result<bool, StoreError> {
+    exists(client, &format!("_alias/{alias}")).await
+}
+
+/// Whether there is an index of this name.
+pub(super) async fn is_there(client: &Client, index: &str) -> Result<bool, StoreError> {
+    exists(client, &format!("{index}/_settings")).await
+}
+
+async fn exists(client: &Client, path: &str) -> Result<bool, StoreError> {
+    let asked = client.ask::<Value>(Method::GET, path, Body::None).await?;
+    match asked {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.status == StatusCode::NOT_FOUND => Ok(false),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Puts an alias on an index.
+pub(super) async fn put_alias(client: &Client, alias: &str, index: &str) -> Result<(), StoreError> {
+    let actions = json!({"actions": [{"add": {"index": index, "alias": alias}}]});
+    client
+        .demand::<Value>(Method::POST, "_aliases", Body::Json(&actions))
+        .await
+        .map(drop)
+}
+
+/// Has the versions of deleted documents forgotten at once, or after the usual
+/// minute.
+pub(super) async fn forget_deleted(
+    client: &Client,
+    index: &str,
+    at_once: bool,
+) -> Result<(), StoreError> {
+    let keep = if at_once { json!("0s") } else { Value::Null };
+    let settings = json!({"index": {"gc_deletes": keep}});
+    let path = format!("{index}/_settings");
+    client
+        .demand::<Value>(Method::PUT, &path, Body::Json(&settings))
+        .await?;
+    if at_once {
+        // They are forgotten when the index is refreshed.
+        let path = format!("{index}/_refresh");
+        client
+            .demand::<Value>(Method::POST, &path, Body::None)
+            .await?;
     }
     Ok(())
 }

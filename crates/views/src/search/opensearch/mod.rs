@@ -1,5 +1,6 @@
 //! The search view in OpenSearch (2.x) or Elasticsearch (7.10 and later).
 
+mod audit;
 mod client;
 mod document;
 mod generations;

@@ -86,7 +86,14 @@ struct Bucket {
 }
 
 pub(super) async fn positions(client: &Client, names: &Names) -> Result<Vec<Position>, StoreError> {
-    let alias = names.alias(Kind::Positions);
+    positions_at(client, &names.alias(Kind::Positions)).await
+}
+
+/// The positions in an index, by its name or alias.
+pub(super) async fn positions_at(
+    client: &Client,
+    alias: &str,
+) -> Result<Vec<Position>, StoreError> {
     // Searches see only what was refreshed; the index is tiny.
     let refreshed = client
         .ask::<Value>(Method::POST, &format!("{alias}/_refresh"), Body::None)
@@ -98,7 +105,7 @@ pub(super) async fn positions(client: &Client, names: &Names) -> Result<Vec<Posi
         Err(failure) => return Err(failure.into()),
     }
     let question = json!({"size": PARTITIONS, "query": {"match_all": {}}});
-    let found: Hits<PositionSource> = search(client, &alias, &question).await?;
+    let found: Hits<PositionSource> = search(client, alias, &question).await?;
     Ok(found
         .hits
         .into_iter()

@@ -1,5 +1,6 @@
 //! The search view in the data folder's SQLite file.
 
+mod audit;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -29,6 +30,8 @@ const VIEW: &str = "search";
 pub struct SqliteSearch {
     database: Database,
     tables: Tables,
+    /// Whether words are kept too, or only the documents.
+    has_words: bool,
 }
 
 impl SqliteSearch {
@@ -38,6 +41,15 @@ impl SqliteSearch {
         Self {
             database,
             tables: Tables::first("search_"),
+            has_words: true,
+        }
+    }
+
+    /// One that is never searched.
+    pub(crate) fn without_words(database: Database) -> Self {
+        Self {
+            has_words: false,
+            ..Self::new(database)
         }
     }
 
@@ -78,7 +90,9 @@ impl SearchWriter for SqliteSearch {
         // One after the other: were two in one queue and the first to fail,
         // the second could still write a position past it.
         for part in write::parts(documents, AT_ONCE) {
-            self.run(move |connection| part.write(connection)).await?;
+            let has_words = self.has_words;
+            self.run(move |connection| part.write(connection, has_words))
+                .await?;
         }
         if positions.is_empty() {
             return Ok(());
@@ -94,6 +108,7 @@ impl Generations for SqliteSearch {
     fn of(&self, generation: Generation) -> Self {
         Self {
             database: self.database.clone(),
+            has_words: self.has_words,
             tables: self.tables.of(generation),
         }
     }

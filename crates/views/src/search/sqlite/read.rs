@@ -74,15 +74,25 @@ pub(super) fn load(connection: &Scoped<'_>, wanted: &Wanted) -> rusqlite::Result
     Ok(documents)
 }
 
+/// Who has deleted a message for themselves.
+pub(super) fn hidden_for(
+    connection: &Scoped<'_>,
+    message_id: MessageId,
+) -> rusqlite::Result<BTreeSet<UserId>> {
+    connection
+        .prepare_cached(LOAD_HIDDEN)?
+        .query_map([message_id.0.as_bytes()], |row| {
+            parsed(row, 0, UserId::parse)
+        })?
+        .collect()
+}
+
 fn load_message(
     connection: &Scoped<'_>,
     message_id: MessageId,
 ) -> rusqlite::Result<Option<MessageDocument>> {
     let key = message_id.0.as_bytes();
-    let hidden_for: BTreeSet<UserId> = connection
-        .prepare_cached(LOAD_HIDDEN)?
-        .query_map([key], |row| parsed(row, 0, UserId::parse))?
-        .collect::<rusqlite::Result<_>>()?;
+    let hidden_for = hidden_for(connection, message_id)?;
     connection
         .prepare_cached(LOAD_MESSAGE)?
         .query_row([key], |row| {
@@ -277,7 +287,7 @@ pub(super) fn users(
     Ok(Found::page(hits, total.cast_unsigned(), page.limit))
 }
 
-fn conversation_hit(row: &Row<'_>) -> rusqlite::Result<ConversationHit> {
+pub(super) fn conversation_hit(row: &Row<'_>) -> rusqlite::Result<ConversationHit> {
     Ok(ConversationHit {
         conversation_id: ConversationId(id(row, 0)?),
         kind: parsed(row, 1, |text| Kind::parse(text).ok_or("no kind"))?,
@@ -317,11 +327,11 @@ fn as_integer(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
     row.get(column).map(Uuid::from_bytes)
 }
 
-fn parsed<T, E: std::fmt::Debug>(
+pub(super) fn parsed<T, E: std::fmt::Debug>(
     row: &Row<'_>,
     column: usize,
     parse: impl FnOnce(&str) -> Result<T, E>,

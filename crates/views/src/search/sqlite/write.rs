@@ -51,10 +51,12 @@ pub(super) fn parts(documents: &Documents, at_once: usize) -> Vec<Part> {
 }
 
 impl Part {
-    pub(super) fn write(&self, connection: &Scoped<'_>) -> rusqlite::Result<()> {
+    pub(super) fn write(&self, connection: &Scoped<'_>, has_words: bool) -> rusqlite::Result<()> {
         self.0.iter().try_for_each(|document| match document {
-            Document::Message(message) => write_message(connection, message),
-            Document::Conversation(conversation) => write_conversation(connection, conversation),
+            Document::Message(message) => write_message(connection, message, has_words),
+            Document::Conversation(conversation) => {
+                write_conversation(connection, conversation, has_words)
+            }
             Document::Member(member) => write_member(connection, member),
             Document::User(tenant, user) => write_user(connection, tenant, user),
         })
@@ -64,7 +66,11 @@ impl Part {
 /// A row that is replaced: its number, version and text.
 type Stored = (i64, i64, Option<String>);
 
-fn write_message(connection: &Scoped<'_>, message: &MessageDocument) -> rusqlite::Result<()> {
+fn write_message(
+    connection: &Scoped<'_>,
+    message: &MessageDocument,
+    has_words: bool,
+) -> rusqlite::Result<()> {
     let id = message.message_id.0.as_bytes();
     let stored: Option<Stored> = connection
         .prepare_cached(STORED_MESSAGE)?
@@ -74,7 +80,7 @@ fn write_message(connection: &Scoped<'_>, message: &MessageDocument) -> rusqlite
         return Ok(());
     }
     let old = stored.and_then(|(number, _, text)| Some((number, text?)));
-    if let Some((number, text)) = old {
+    if has_words && let Some((number, text)) = old {
         connection
             .prepare_cached(
                 "INSERT INTO search_words (search_words, rowid, words) VALUES ('delete', ?1, ?2)",
@@ -95,7 +101,7 @@ fn write_message(connection: &Scoped<'_>, message: &MessageDocument) -> rusqlite
         ],
         |row| row.get(0),
     )?;
-    if let Some(text) = &message.text {
+    if has_words && let Some(text) = &message.text {
         connection
             .prepare_cached("INSERT INTO search_words (rowid, words) VALUES (?1, ?2)")?
             .execute(params![number, indexed(text)])?;
@@ -112,6 +118,7 @@ fn write_message(connection: &Scoped<'_>, message: &MessageDocument) -> rusqlite
 fn write_conversation(
     connection: &Scoped<'_>,
     conversation: &ConversationDocument,
+    has_words: bool,
 ) -> rusqlite::Result<()> {
     let id = conversation.conversation_id.0.as_bytes();
     let stored: Option<Stored> = connection
@@ -122,7 +129,7 @@ fn write_conversation(
         return Ok(());
     }
     let old = stored.and_then(|(number, _, title)| Some((number, title?)));
-    if let Some((number, title)) = old {
+    if has_words && let Some((number, title)) = old {
         connection
             .prepare_cached(
                 "INSERT INTO search_titles (search_titles, rowid, words)
@@ -150,7 +157,7 @@ fn write_conversation(
             ],
             |row| row.get(0),
         )?;
-    if let Some(title) = &conversation.title {
+    if has_words && let Some(title) = &conversation.title {
         connection
             .prepare_cached("INSERT INTO search_titles (rowid, words) VALUES (?1, ?2)")?
             .execute(params![number, indexed(title)])?;

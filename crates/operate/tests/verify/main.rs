@@ -1,0 +1,9 @@
+//! Views with planted errors, on real stores: each is found, and no other, and
+//! is put right.
+
+mod cache;
+mod explain;
+mod mongodb;
+mod opensearch;
+mod sqlite;
+mod world;
