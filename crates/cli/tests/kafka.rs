@@ -102,8 +102,9 @@ fn the_raw_pipeline_is_measured() {
         "--json",
     ];
     let report = json(&tidings("", &args));
+    // How fast, depends on what else the machine does.
     assert!(
-        report["kafka"]["pipeline_rate"].as_f64().unwrap() > 100.0,
+        report["kafka"]["pipeline_ms"]["count"].as_u64().unwrap() > 0,
         "{report}"
     );
     assert!(

@@ -130,8 +130,11 @@ pub struct Options {
     pub progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
     /// Is given each difference as it is found. The report keeps only the first
     /// [`Report::KEPT`].
-    pub each: Option<Arc<dyn Fn(&Difference) + Send + Sync>>,
+    pub each: Option<Each>,
 }
+
+/// Is given differences.
+pub type Each = Arc<dyn Fn(&Difference) + Send + Sync>;
 
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -167,8 +167,7 @@ impl World {
                 Ok(())
             })
             .expect("executes");
-        let changed = *changed.lock();
-        changed
+        *changed.lock()
     }
 }
 
