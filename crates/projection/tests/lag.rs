@@ -73,7 +73,7 @@ fn append_claim(log: &dyn Appender) {
 /// The value of a gauge of the stuck projection.
 fn gauge(name: &str) -> Option<f64> {
     let text = install_metrics().unwrap().render();
-    let prefix = format!("{name}{{projection=\"stuck\"}} ");
+    let prefix = format!("{name}{{projection=\"stuck\",generation=\"1\"}} ");
     let value = text.lines().find_map(|line| line.strip_prefix(&prefix))?;
     value.parse().ok()
 }
