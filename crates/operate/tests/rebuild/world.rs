@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 pub(crate) const PARTITIONS: i32 = 3;
 /// Between two writes, so that whoever keeps the view in a test build can.
-const PACE: Duration = Duration::from_millis(10);
+const PACE: Duration = Duration::from_millis(50);
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Topics, subjects and groups of a test's own, with their codec.
@@ -183,7 +183,7 @@ impl Reading {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            let mut tick = tokio::time::interval(Duration::from_millis(2));
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
             let (mut reads, mut known, mut promised) = (0, 0, 0);
             while !stopped.is_cancelled() {
                 tick.tick().await;
