@@ -14,20 +14,20 @@ use tidings_views::search::{OpenSearch, SearchWriter, SqliteSearch};
 use crate::place::Opened;
 
 /// How long one command may take in Redis.
-const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The stores of a cluster's views. A data folder has its own.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct StoreArgs {
     /// MongoDB, of the history view
     #[arg(long, env = "MONGODB_URI", hide_env_values = true, value_name = "URI")]
-    mongodb_uri: Option<ServerUrl>,
+    pub(crate) mongodb_uri: Option<ServerUrl>,
     /// OpenSearch or Elasticsearch, of the search view
     #[arg(long, env = "SEARCH_URL", hide_env_values = true, value_name = "URL")]
-    search_url: Option<ServerUrl>,
+    pub(crate) search_url: Option<ServerUrl>,
     /// Redis, of the cache view
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
-    redis_url: Option<ServerUrl>,
+    pub(crate) redis_url: Option<ServerUrl>,
 }
 
 /// Each store as it is read now: the generation that serves.

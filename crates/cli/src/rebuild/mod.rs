@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output;
 use crate::place::PlaceArgs;
-use target::StoreArgs;
+use crate::stores::StoreArgs;
 
 /// Build a view anew beside the one that is read, and switch to it
 ///

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tidings_log::embedded::EmbeddedLog;
@@ -21,23 +20,7 @@ use tokio::runtime::Handle;
 
 use crate::dev::PARTITIONS;
 use crate::place::{Place, PlaceArgs};
-
-/// How long one command to Redis may take. Nobody waits for it.
-const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The stores of a cluster's views.
-#[derive(Clone, Debug, clap::Args)]
-pub(super) struct StoreArgs {
-    /// Of the history view: MongoDB, with the database in the path
-    #[arg(long, env = "MONGODB_URI", hide_env_values = true, value_name = "URI")]
-    mongodb_uri: Option<ServerUrl>,
-    /// Of the search view: OpenSearch or Elasticsearch
-    #[arg(long, env = "SEARCH_URL", hide_env_values = true, value_name = "URL")]
-    search_url: Option<ServerUrl>,
-    /// Of the cache view: Redis
-    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
-    redis_url: Option<ServerUrl>,
-}
+use crate::stores::{REDIS_TIMEOUT, StoreArgs};
 
 /// Opens a view and its log, to write.
 pub(super) async fn open(name: ViewName, place: &PlaceArgs, stores: &StoreArgs) -> Result<View> {
