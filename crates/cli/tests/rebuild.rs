@@ -1,13 +1,15 @@
 //! `tidings rebuild` on a data folder, as a process: killed anywhere, switched,
 //! switched back, pruned.
 
-use std::io::{BufRead, BufReader};
+mod support;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
+use support::{Dev, command};
 use tidings_testkit::{SocketClient, eventually};
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/irc");
@@ -48,76 +50,6 @@ const TABLES: [(&str, &[(&str, &str)]); 2] = [
     ),
 ];
 
-/// A `tidings dev`, killed when the test ends.
-struct Dev {
-    process: Child,
-    url: String,
-    token: String,
-}
-
-impl Dev {
-    fn start(data: &Path) -> Self {
-        let mut process = command()
-            .args(["dev", "--listen", "127.0.0.1:0", "--log", "warn", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        let stdout = process.stdout.take().expect("piped");
-        let (mut url, mut token) = (None, None);
-        for line in BufReader::new(stdout).lines() {
-            let line = line.expect("text");
-            let mut words = line.split_whitespace();
-            match words.next() {
-                Some("url") => url = words.next().map(str::to_owned),
-                Some("token") => token = words.next().map(str::to_owned),
-                _ => {}
-            }
-            if url.is_some() && token.is_some() {
-                break;
-            }
-        }
-        let (url, token) = (url.expect("a url"), token.expect("a token"));
-        Self {
-            process,
-            url,
-            token,
-        }
-    }
-
-    fn stop(mut self) {
-        let pid = self.process.id().to_string();
-        let sent = Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .expect("kill runs");
-        assert!(sent.success());
-        assert_eq!(self.process.wait().expect("it ran").code(), Some(0));
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        // Gone already where the test has ended it.
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
-fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
-    for name in [
-        "TIDINGS_DATA",
-        "TIDINGS_JWT_SECRET",
-        "TIDINGS_JWT_SECRET_FILE",
-        "KAFKA_BROKERS",
-    ] {
-        command.env_remove(name);
-    }
-    command.stdin(Stdio::null());
-    command
-}
-
 fn of_view(verb: &str, view: &str, data: &Path) -> Command {
     let mut command = command();
     command.args([verb, view, "--json", "--data"]).arg(data);
@@ -137,7 +69,7 @@ fn done(command: &mut Command) -> Value {
 
 /// A folder with two days of IRC in it.
 async fn folder(dir: &Path) {
-    let dev = Dev::start(dir);
+    let dev = Dev::start(dir, "127.0.0.1:0");
     let mut import = command();
     import.args(["import", "irc", "--json", "--url", &dev.url, "--data"]);
     import.arg(dir);
@@ -149,11 +81,11 @@ async fn folder(dir: &Path) {
         .map(|name| PathBuf::from(SAMPLES).join(name)),
     );
     assert!(done(&mut import)["total"]["delivered"].as_u64() > Some(300));
-    dev.stop();
+    assert_eq!(dev.stop(), Some(0));
     // What a view had not applied yet when it was told to stop.
-    let dev = Dev::start(dir);
+    let dev = Dev::start(dir, "127.0.0.1:0");
     eventually(PATIENCE, || is_caught_up(dir));
-    dev.stop();
+    assert_eq!(dev.stop(), Some(0));
 }
 
 fn open(dir: &Path) -> Connection {
@@ -275,7 +207,7 @@ async fn a_folder_is_read_in_the_generation_that_serves() {
     assert_eq!(states, ["kept", "serving"]);
 
     // Both are kept in step, and the one that serves is read.
-    let dev = Dev::start(dir.path());
+    let dev = Dev::start(dir.path(), "127.0.0.1:0");
     let mut alice = SocketClient::connect(&dev.url, &dev.token).await.unwrap();
     let create = json!({"type": "create", "temp_id": "c1", "kind": "group", "title": "Ops"});
     let created = alice.command(&create).await.unwrap();
@@ -306,7 +238,7 @@ async fn a_folder_is_read_in_the_generation_that_serves() {
         assert_same(dir.path(), view, 2);
     }
     drop(alice);
-    dev.stop();
+    assert_eq!(dev.stop(), Some(0));
 
     for view in ["history", "search"] {
         let planned = done(of_view("rebuild", view, dir.path()).args(["--prune", "--dry-run"]));
@@ -327,7 +259,7 @@ async fn a_folder_is_read_in_the_generation_that_serves() {
         let refused = of_view("rollback", view, dir.path()).output().unwrap();
         assert_eq!(refused.status.code(), Some(1));
     }
-    let dev = Dev::start(dir.path());
+    let dev = Dev::start(dir.path(), "127.0.0.1:0");
     let mut alice = SocketClient::connect(&dev.url, &dev.token).await.unwrap();
     let page = json!({"type": "history", "id": "q2", "conversation_id": id});
     let page = alice.ask(&page).await.unwrap();
@@ -336,7 +268,7 @@ async fn a_folder_is_read_in_the_generation_that_serves() {
     let results = alice.ask(&search).await.unwrap();
     assert_eq!(results["total"], 1);
     drop(alice);
-    dev.stop();
+    assert_eq!(dev.stop(), Some(0));
 }
 
 #[test]
