@@ -276,6 +276,8 @@ impl Signals for Place {
             users.insert(user.clone(), Arc::clone(&conversations));
             users.len() > 1
         };
+        // Asked before: what is said while the listening begins may be missed.
+        let hears_it = inner.listening.is_on(tenant);
         inner.listening.want(tenant);
         let joined = if inner.outage.is_up() {
             inner.note(inner.register.join(tenant, user, &conversations).await)
@@ -284,7 +286,7 @@ impl Signals for Place {
         };
         match joined {
             Some(joined) => {
-                if joined.is_first && !inner.listening.is_on(tenant) {
+                if joined.is_first && !hears_it {
                     inner.hear_presence(tenant, user, true, conversations);
                 }
                 if others_here && !joined.edge_was_known {
@@ -310,6 +312,7 @@ impl Signals for Place {
             }
             is_empty
         };
+        let hears_it = inner.listening.is_on(tenant);
         let left = if inner.outage.is_up() {
             inner.note(inner.register.leave(tenant, user, &conversations).await)
         } else {
@@ -317,7 +320,7 @@ impl Signals for Place {
         };
         match left {
             Some(nowhere) => {
-                if nowhere && !inner.listening.is_on(tenant) {
+                if nowhere && !hears_it {
                     inner.hear_presence(tenant, user, false, conversations);
                 }
             }
@@ -342,10 +345,11 @@ impl Signals for Place {
     async fn bury(&self, orphan: &Orphan, conversations: Arc<[ConversationId]>) {
         let inner = &self.inner;
         let (tenant, user) = (&orphan.tenant, &orphan.user_id);
+        let hears_it = inner.listening.is_on(tenant);
         let buried = inner
             .register
             .bury(tenant, user, orphan.edge, &conversations);
-        if inner.note(buried.await) == Some(true) && !inner.listening.is_on(tenant) {
+        if inner.note(buried.await) == Some(true) && !hears_it {
             inner.hear_presence(tenant, user, false, conversations);
         }
     }
