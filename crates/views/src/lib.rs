@@ -2,6 +2,7 @@
 //! conformance suite.
 
 pub mod audit;
+pub mod bulk;
 pub mod cache;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;

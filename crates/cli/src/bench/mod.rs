@@ -5,6 +5,7 @@ mod http;
 mod idle;
 mod load;
 mod meter;
+mod projection;
 mod raw;
 mod report;
 mod scan;
@@ -40,6 +41,7 @@ use crate::output;
 Examples:
   tidings bench --connections 1000 --rate 2000 --seconds 30
   tidings bench --connections 100 --members 2 --seconds 20 --with-raw sqlite
+  tidings bench projection search --brokers 127.0.0.1:9092
   tidings bench idle --connections 5000 --pid $(pgrep -x tidings)
   tidings bench raw --brokers 127.0.0.1:9092")]
 pub(crate) struct BenchArgs {
@@ -53,6 +55,7 @@ pub(crate) struct BenchArgs {
 enum Other {
     Http(HttpArgs),
     Idle(IdleArgs),
+    Projection(projection::ProjectionArgs),
     Raw(RawArgs),
 }
 
@@ -202,6 +205,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
         None => run_load(&args.load),
         Some(Other::Http(args)) => run_http(args),
         Some(Other::Idle(args)) => run_idle(&args),
+        Some(Other::Projection(args)) => run_projection(&args),
         Some(Other::Raw(args)) => run_raw(&args),
     }
 }
@@ -278,6 +282,13 @@ fn run_idle(args: &IdleArgs) -> Result<ExitCode> {
         .enable_all()
         .build()?;
     let report = runtime.block_on(idle::run(&dialer, args.connections as usize, args.pid))?;
+    show(args.json, &report.describe(), &report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_projection(args: &projection::ProjectionArgs) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let report = runtime.block_on(projection::run(args))?;
     show(args.json, &report.describe(), &report)?;
     Ok(ExitCode::SUCCESS)
 }

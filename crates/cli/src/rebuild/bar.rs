@@ -7,10 +7,10 @@ use tidings_operate::rebuild::{Phase, Progress};
 const LOOK: Duration = Duration::from_millis(200);
 
 /// How a rebuild gets on, where somebody looks.
-pub(super) struct Bar(ProgressBar);
+pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bar = match io::stderr().is_terminal() {
             true => ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
             false => ProgressBar::hidden(),
@@ -23,7 +23,7 @@ impl Bar {
         Self(bar)
     }
 
-    pub(super) fn show(&self, progress: &Progress) {
+    pub(crate) fn show(&self, progress: &Progress) {
         self.0.set_length(progress.total.max(0).cast_unsigned());
         self.0.set_position(progress.applied.max(0).cast_unsigned());
         let message = match progress.phase {
@@ -40,7 +40,7 @@ impl Bar {
         self.0.set_message(message);
     }
 
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.0.finish_and_clear();
     }
 }

@@ -1,6 +1,6 @@
 //! `tidings rebuild` and `tidings rollback`.
 
-mod bar;
+pub(crate) mod bar;
 mod report;
 mod target;
 
@@ -105,7 +105,7 @@ pub(crate) struct RollbackArgs {
 
 /// Which view, and where.
 #[derive(Debug, clap::Args)]
-struct ViewArgs {
+pub(crate) struct ViewArgs {
     /// The view
     #[arg(value_name = "VIEW")]
     view: Name,
@@ -136,7 +136,7 @@ impl From<Name> for ViewName {
 }
 
 impl ViewArgs {
-    async fn open(&self) -> Result<View> {
+    pub(crate) async fn open(&self) -> Result<View> {
         target::open(self.view.into(), &self.place, &self.stores).await
     }
 }

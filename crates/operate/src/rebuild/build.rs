@@ -11,9 +11,9 @@ use super::view::{has_reached, offset_of};
 use super::{Phase, Progress, RebuildError, View, ViewName};
 
 /// How often it is looked how far it has come.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a batch may wait to fill up: many small writes cost more.
-const GATHER: Duration = Duration::from_millis(200);
+const GATHER: Duration = Duration::from_millis(50);
 
 /// How to rebuild.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,11 +98,11 @@ pub async fn rebuild(
 /// A rebuild at work.
 pub(super) struct Builds<'a> {
     pub(super) view: &'a View,
-    options: &'a RebuildOptions,
-    builder: &'a Builder,
+    pub(super) options: &'a RebuildOptions,
+    pub(super) builder: &'a Builder,
     pub(super) generation: Generation,
     pub(super) stop: &'a CancellationToken,
-    watch: &'a (dyn Fn(&Progress) + Sync),
+    pub(super) watch: &'a (dyn Fn(&Progress) + Sync),
 }
 
 impl Builds<'_> {
@@ -147,7 +147,8 @@ impl Builds<'_> {
     }
 
     /// Fills the generation until it has reached the live end.
-    async fn fill(&self) -> Result<(), RebuildError> {
+    pub(super) async fn fill(&self) -> Result<(), RebuildError> {
+        self.view.store.filling(self.generation, true).await?;
         let stop = self.stop.child_token();
         let mut members = self.start(&stop);
         let filled = tokio::select! {
@@ -161,7 +162,8 @@ impl Builds<'_> {
                 result = Err(error.into());
             }
         }
-        result
+        result?;
+        Ok(self.view.store.filling(self.generation, false).await?)
     }
 
     fn start(&self, stop: &CancellationToken) -> JoinSet<Result<(), ProjectionError>> {

@@ -56,6 +56,12 @@ pub enum RebuildError {
         /// What is known.
         why: String,
     },
+    /// The view is none of documents.
+    #[error(
+        "the {0} view has no documents of its own, but copies of what is asked for: there is \
+         nothing to compare with"
+    )]
+    NoDocuments(ViewName),
     /// It was told to stop.
     #[error("stopped; the same command goes on from here")]
     Stopped,

@@ -15,6 +15,7 @@ mod build;
 mod error;
 mod handover;
 mod holder;
+mod measure;
 mod progress;
 mod prune;
 mod rollback;
@@ -23,6 +24,7 @@ mod view;
 
 pub use build::{RebuildOptions, Rebuilt, rebuild};
 pub use error::RebuildError;
+pub use measure::{Measured, measure};
 pub use progress::{Phase, Progress};
 pub use prune::{Pruned, prune};
 pub use rollback::{RolledBack, rollback};

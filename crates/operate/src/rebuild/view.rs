@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidings_log::{Log, LogError};
 use tidings_projection::Projection;
 use tidings_views::Position;
+use tidings_views::bulk::{BulkInsert, BulkInserted, BulkOptions};
 use tidings_views::cache::CacheWriter;
 use tidings_views::generation::{Generation, Generations};
 use tidings_views::history::HistoryWriter;
@@ -59,6 +60,8 @@ pub struct View {
     pub(super) store: Arc<dyn Generations>,
     of: Box<dyn Fn(Generation) -> Arc<dyn Generations> + Send + Sync>,
     projection: Box<dyn Fn(Generation) -> Projection + Send + Sync>,
+    /// None: the view has no documents of its own, but copies.
+    bulk: Option<Box<dyn Fn(Generation) -> Arc<dyn BulkInsert> + Send + Sync>>,
     pub(super) check: Option<Check>,
     /// Whether other processes read and keep the view.
     pub(super) is_shared: bool,
@@ -68,23 +71,25 @@ impl View {
     /// The history view.
     pub fn history<S>(store: S, log: Arc<dyn Log>, codec: Codec) -> Self
     where
-        S: HistoryWriter + Generations + Clone + 'static,
+        S: HistoryWriter + BulkInsert + Generations + Clone + 'static,
     {
-        let source = Arc::clone(&log);
-        Self::new(ViewName::History, store, log, move |store| {
+        let (source, bulk) = (Arc::clone(&log), store.clone());
+        let view = Self::new(ViewName::History, store, log, move |store| {
             tidings_history::projection(Arc::clone(&source), codec.clone(), Arc::new(store))
-        })
+        });
+        view.with_bulk(bulk)
     }
 
     /// The search view.
     pub fn search<S>(store: S, log: Arc<dyn Log>, codec: Codec) -> Self
     where
-        S: SearchWriter + Generations + Clone + 'static,
+        S: SearchWriter + BulkInsert + Generations + Clone + 'static,
     {
-        let source = Arc::clone(&log);
-        Self::new(ViewName::Search, store, log, move |store| {
+        let (source, bulk) = (Arc::clone(&log), store.clone());
+        let view = Self::new(ViewName::Search, store, log, move |store| {
             tidings_search::projection(Arc::clone(&source), codec.clone(), Arc::new(store))
-        })
+        });
+        view.with_bulk(bulk)
     }
 
     /// The cache view.
@@ -114,9 +119,15 @@ impl View {
             store: Arc::new(store),
             of: Box::new(move |generation| Arc::new(of.of(generation))),
             projection: Box::new(move |generation| projection(projected.of(generation))),
+            bulk: None,
             check: None,
             is_shared: true,
         }
+    }
+
+    fn with_bulk<S: BulkInsert + Generations + 'static>(mut self, store: S) -> Self {
+        self.bulk = Some(Box::new(move |generation| Arc::new(store.of(generation))));
+        self
     }
 
     /// Has each generation looked at before it is switched to.
@@ -142,6 +153,18 @@ impl View {
 
     pub(super) fn projection(&self, generation: Generation) -> Projection {
         (self.projection)(generation).generation(generation)
+    }
+
+    /// Inserts the documents of a generation once more, in the store's own way.
+    pub(super) async fn bulk_insert(
+        &self,
+        generation: Generation,
+        options: BulkOptions,
+    ) -> Result<BulkInserted, RebuildError> {
+        let Some(bulk) = &self.bulk else {
+            return Err(RebuildError::NoDocuments(self.name));
+        };
+        Ok(bulk(generation).bulk_insert(options).await?)
     }
 
     pub(super) async fn reached(

@@ -25,6 +25,14 @@ pub trait Generations: Send + Sync {
     /// False where another one is there.
     async fn replace(&self, register: &Register) -> Result<bool, StoreError>;
 
+    /// Is told when a generation is about to be filled by itself, as fast as the
+    /// store takes it, and when it has been: a store may put off until then what
+    /// makes it readable. One that was never told that it has been filled is
+    /// filled by the next who tries, or deleted.
+    async fn filling(&self, _generation: Generation, _is_begun: bool) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Deletes all of a generation, as far as it is there: its positions first,
     /// so that whoever still keeps it finds it empty and not full of holes.
     async fn delete(&self, generation: Generation) -> Result<(), StoreError>;

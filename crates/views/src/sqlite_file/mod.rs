@@ -1,5 +1,6 @@
 //! Jobs on the data folder's SQLite file, as the views run them.
 
+mod bulk;
 mod register;
 mod tables;
 
@@ -10,6 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 use tidings_sqlite::{Database, Error, Priority};
 use tokio::sync::oneshot;
 
+pub(crate) use bulk::bulk_insert;
 pub(crate) use register::read as read_register;
 pub(crate) use tables::{Scoped, Tables};
 

@@ -2,6 +2,7 @@
 //! answers as MongoDB 5 does: no transactions, no pipeline updates.
 
 mod audit;
+mod bulk;
 #[cfg(any(test, feature = "testing"))]
 mod dump;
 mod error;

@@ -1,6 +1,7 @@
 //! The history view in the data folder's SQLite file.
 
 mod audit;
+mod bulk;
 #[cfg(any(test, feature = "testing"))]
 mod dump;
 mod read;

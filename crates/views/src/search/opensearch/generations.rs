@@ -99,6 +99,14 @@ impl Generations for OpenSearch {
         }
     }
 
+    async fn filling(&self, generation: Generation, is_begun: bool) -> Result<(), StoreError> {
+        let names = self.names.of(generation);
+        if is_begun {
+            index::prepare(&self.client, &names).await?;
+        }
+        index::hold_refreshes(&self.client, &names, is_begun).await
+    }
+
     async fn delete(&self, generation: Generation) -> Result<(), StoreError> {
         index::delete_all(&self.client, &self.names.of(generation)).await
     }

@@ -7,6 +7,8 @@ use crate::generation::Generation;
 
 /// The version of all mappings.
 const VERSION: &str = "v1";
+/// How long what was written may be hidden from searches.
+const REFRESH_INTERVAL: &str = "1s";
 
 /// What there is an index for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +80,7 @@ impl Kind {
                     "number_of_shards": 1,
                     "auto_expand_replicas": "0-1",
                     // Also when nobody has searched for a while.
-                    "refresh_interval": "1s",
+                    "refresh_interval": REFRESH_INTERVAL,
                 },
                 "analysis": {
                     "tokenizer": {"words": {"type": "whitespace", "max_token_length": 32_000}},
@@ -198,6 +200,38 @@ pub(super) async fn put_alias(client: &Client, alias: &str, index: &str) -> Resu
         .demand::<Value>(Method::POST, "_aliases", Body::Json(&actions))
         .await
         .map(drop)
+}
+
+/// Has what is written stay hidden from searches, while nobody searches, or
+/// makes all of it visible, and from then on what comes. Documents and positions
+/// that are asked for by their ids are not hidden. Positions are few, and are
+/// looked for.
+pub(super) async fn hold_refreshes(
+    client: &Client,
+    names: &Names,
+    is_held: bool,
+) -> Result<(), StoreError> {
+    let interval = if is_held { "-1" } else { REFRESH_INTERVAL };
+    let settings = json!({"index": {"refresh_interval": interval}});
+    for kind in Kind::ALL {
+        if kind == Kind::Positions {
+            continue;
+        }
+        let alias = names.alias(kind);
+        client
+            .demand::<Value>(
+                Method::PUT,
+                &format!("{alias}/_settings"),
+                Body::Json(&settings),
+            )
+            .await?;
+        if !is_held {
+            client
+                .demand::<Value>(Method::POST, &format!("{alias}/_refresh"), Body::None)
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 /// Has the versions of deleted documents forgotten at once, or after the usual

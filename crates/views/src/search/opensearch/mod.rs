@@ -1,6 +1,7 @@
 //! The search view in OpenSearch (2.x) or Elasticsearch (7.10 and later).
 
 mod audit;
+mod bulk;
 mod client;
 mod document;
 mod generations;

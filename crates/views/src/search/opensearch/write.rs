@@ -1,6 +1,7 @@
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::client::{Body, Client, Failure};
 use super::document::{
@@ -10,8 +11,13 @@ use super::index::{Kind, Names, forget_positions};
 use crate::search::Documents;
 use crate::{Position, StoreError};
 
-/// Documents in one request.
-const BULK: usize = 100;
+/// Documents in one request, where that many are to be written: a projection
+/// that keeps up writes fewer.
+const BULK: usize = 1_000;
+/// Bytes after which a request is sent as well. Servers take 100 MB.
+const BULK_BYTES: usize = 5_000_000;
+/// Requests of one write that are under way at once.
+const UNDER_WAY: usize = 2;
 
 /// Writes documents, then positions.
 pub(super) async fn write(
@@ -55,12 +61,14 @@ pub(super) async fn write(
     bulk.flush().await
 }
 
-/// A request that fills up.
+/// A request that fills up, and those that are under way.
 struct Bulk<'a> {
     client: &'a Client,
     names: &'a Names,
     lines: String,
     documents: usize,
+    under_way: JoinSet<Result<Vec<Failure>, StoreError>>,
+    failures: Vec<Failure>,
 }
 
 #[derive(Deserialize)]
@@ -93,10 +101,13 @@ impl<'a> Bulk<'a> {
             names,
             lines: String::new(),
             documents: 0,
+            under_way: JoinSet::new(),
+            failures: Vec::new(),
         }
     }
 
-    /// Adds a document, and sends the request when it is full.
+    /// Adds a document, and sends the request when it is full. A document is
+    /// added once, so it does not matter which request comes first.
     async fn put(
         &mut self,
         kind: Kind,
@@ -117,29 +128,42 @@ impl<'a> Bulk<'a> {
         self.lines.push_str(&source);
         self.lines.push('\n');
         self.documents += 1;
-        if self.documents == BULK {
-            self.flush().await?;
+        if self.documents == BULK || self.lines.len() >= BULK_BYTES {
+            self.send().await?;
         }
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), StoreError> {
+    /// Sends the request as it is, once there is room.
+    async fn send(&mut self) -> Result<(), StoreError> {
         if self.documents == 0 {
             return Ok(());
         }
-        self.documents = 0;
-        let lines = std::mem::take(&mut self.lines);
-        // An index that was lost must not come back by itself, with a mapping
-        // that nobody has chosen.
-        let answer: Answer = self
-            .client
-            .demand(Method::POST, "_bulk?require_alias=true", Body::Lines(lines))
-            .await?;
-        if !answer.errors {
-            return Ok(());
+        while self.under_way.len() >= UNDER_WAY {
+            self.take_answer().await?;
         }
-        let results = answer.items.into_iter().map(|item| item.index);
-        let mut failures: Vec<Failure> = results.filter_map(failure).collect();
+        self.documents = 0;
+        let (client, lines) = (self.client.clone(), std::mem::take(&mut self.lines));
+        self.under_way
+            .spawn(async move { request(&client, lines).await });
+        Ok(())
+    }
+
+    async fn take_answer(&mut self) -> Result<(), StoreError> {
+        if let Some(answer) = self.under_way.join_next().await {
+            let answer = answer.map_err(|error| StoreError::Fatal(error.to_string()))?;
+            self.failures.extend(answer?);
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was added is written.
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        self.send().await?;
+        while !self.under_way.is_empty() {
+            self.take_answer().await?;
+        }
+        let mut failures = std::mem::take(&mut self.failures);
         if failures
             .iter()
             .any(|failure| failure.status == StatusCode::NOT_FOUND)
@@ -155,6 +179,20 @@ impl<'a> Bulk<'a> {
             .next()
             .map_or(Ok(()), |failure| Err(failure.into()))
     }
+}
+
+/// Sends a request; what of it is not in the index now.
+async fn request(client: &Client, lines: String) -> Result<Vec<Failure>, StoreError> {
+    // An index that was lost must not come back by itself, with a mapping
+    // that nobody has chosen.
+    let answer: Answer = client
+        .demand(Method::POST, "_bulk?require_alias=true", Body::Lines(lines))
+        .await?;
+    if !answer.errors {
+        return Ok(Vec::new());
+    }
+    let results = answer.items.into_iter().map(|item| item.index);
+    Ok(results.filter_map(failure).collect())
 }
 
 /// What became of a document, where it is not in the index now.

@@ -1,6 +1,7 @@
 //! The search view in the data folder's SQLite file.
 
 mod audit;
+mod bulk;
 mod read;
 mod schema;
 #[cfg(test)]
