@@ -50,7 +50,7 @@ pub(super) struct ProjectionReport {
     /// Documents that they make.
     documents: usize,
     runs: Vec<Run>,
-    /// The middle one of the runs' ratios.
+    /// The median rate to the median raw rate.
     ratio: f64,
 }
 
@@ -103,7 +103,7 @@ impl ProjectionReport {
                 run.records_rate, run.rate, run.raw_rate, run.ratio
             )
         }));
-        lines.push(format!("{:>46} {ratio:>8.2}", "middle ratio"));
+        lines.push(format!("{:>46} {ratio:>8.2}", "of the medians"));
         lines.join("\n")
     }
 }
@@ -130,13 +130,33 @@ pub(super) async fn run(args: &ProjectionArgs) -> Result<ProjectionReport> {
         (records, documents) = (measured.records, measured.raw.documents);
         runs.push(Run::of(&measured));
     }
-    let mut ratios: Vec<f64> = runs.iter().map(|run| run.ratio).collect();
-    ratios.sort_by(f64::total_cmp);
+    let rate = median(runs.iter().map(|run| run.rate));
+    let raw_rate = median(runs.iter().map(|run| run.raw_rate));
     Ok(ProjectionReport {
         view: view.name().to_string(),
         records,
         documents,
-        ratio: ratios[ratios.len() / 2],
+        ratio: rate / raw_rate.max(1e-6),
         runs,
     })
+}
+
+/// The middle one; of an even number, the middle of the two.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
+    f64::midpoint(values[low], values[high])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median([3.0].into_iter()), 3.0);
+        assert_eq!(median([9.0, 1.0, 3.0].into_iter()), 3.0);
+        assert_eq!(median([9.0, 1.0, 3.0, 5.0].into_iter()), 4.0);
+    }
 }

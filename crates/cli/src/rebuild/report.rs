@@ -13,6 +13,8 @@ pub(super) fn rebuilt(done: &Rebuilt) -> String {
         records,
         applied,
         seconds,
+        check_seconds,
+        checked,
         ..
     } = done;
     let rate = *applied as f64 / seconds.max(0.001);
@@ -20,6 +22,12 @@ pub(super) fn rebuilt(done: &Rebuilt) -> String {
         "Generation {generation} of the {view} view has {records} records; {applied} were applied \
          in {seconds:.1} s ({rate:.0} a second).\n"
     );
+    if *checked && *check_seconds > 0.0 {
+        let _written = writeln!(
+            text,
+            "It is what the log says: comparing took {check_seconds:.1} s."
+        );
+    }
     let _written = match done.before {
         Some(before) => write!(
             text,

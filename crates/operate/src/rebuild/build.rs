@@ -12,6 +12,9 @@ use super::{Phase, Progress, RebuildError, View, ViewName};
 
 /// How often it is looked how far it has come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How far from the live end it may be to have caught up: nearer than a write
+/// takes, it would chase the end for long. The rest is for those who keep it.
+const NEAR: Duration = Duration::from_secs(1);
 /// How long a batch may wait to fill up: many small writes cost more.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -54,8 +57,10 @@ pub struct Rebuilt {
     pub records: i64,
     /// Those that this process has applied.
     pub applied: i64,
-    /// How long building took in this process, in seconds.
+    /// How long filling it took in this process, in seconds.
     pub seconds: f64,
+    /// How long comparing it with the log took after that, in seconds.
+    pub check_seconds: f64,
     /// Whether it was compared with the log before it was switched to.
     pub checked: bool,
 }
@@ -110,15 +115,17 @@ impl Builds<'_> {
         let Self {
             view, generation, ..
         } = *self;
-        let started = Instant::now();
-        let at_first = self.applied().await?;
+        let (started, at_first) = (Instant::now(), self.applied().await?);
+        let (mut filled, mut checked) = (started, started);
         let register = view.store.register().await?;
         let is_built = register
             .standing(generation)
             .is_some_and(|standing| matches!(standing.state, State::Built(_)));
         if !is_built {
             self.fill().await?;
+            filled = Instant::now();
             self.check().await?;
+            checked = Instant::now();
             let (_, _) = change(&*view.store, |register| {
                 register
                     .built(generation, self.builder, now())
@@ -126,7 +133,6 @@ impl Builds<'_> {
             })
             .await?;
         }
-        let seconds = started.elapsed().as_secs_f64();
         let applied = self.applied().await?;
         let mut rebuilt = Rebuilt {
             view: view.name,
@@ -135,7 +141,8 @@ impl Builds<'_> {
             switched: false,
             records: applied,
             applied: applied - at_first,
-            seconds,
+            seconds: (filled - started).as_secs_f64(),
+            check_seconds: (checked - filled).as_secs_f64(),
             checked: view.check.is_some(),
         };
         if self.options.switch {
@@ -201,7 +208,7 @@ impl Builds<'_> {
     async fn catch_up(&self) -> Result<(), RebuildError> {
         let started = Instant::now();
         let mut rate = Rate::default();
-        let mut ends = self.view.ends().await?;
+        let (mut ends, mut asked) = (self.view.ends().await?, Instant::now());
         loop {
             let reached = match self.view.reached(self.generation).await {
                 Ok(reached) => reached,
@@ -227,7 +234,9 @@ impl Builds<'_> {
                 return Ok(());
             }
             self.pause().await?;
-            ends = self.view.ends().await?;
+            if asked.elapsed() >= NEAR {
+                (ends, asked) = (self.view.ends().await?, Instant::now());
+            }
         }
     }
 
