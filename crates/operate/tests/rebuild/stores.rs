@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_log::Log;
-use tidings_operate::rebuild::{RebuildOptions, View, prune, rebuild, rollback};
+use tidings_operate::rebuild::{RebuildOptions, View, measure, prune, rebuild, rollback};
 use tidings_projection::Projection;
 use tidings_testkit::{fresh_name, redis_url, search_url};
+use tidings_views::bulk::BulkOptions;
 use tidings_views::cache::{CacheReader, CacheWriter, Key, RedisCache};
 use tidings_views::conformance::search::Chat;
 use tidings_views::generation::{Generation, Generations, Serving};
@@ -62,6 +63,21 @@ async fn search_is_rebuilt_document_by_document() {
     let second = store.of(SECOND).load(&wanted).await.expect("loads");
     assert_eq!(second.messages, first.messages);
     assert_eq!(second.conversations, first.conversations);
+
+    let raw = BulkOptions {
+        batch: 10,
+        parallel: 2,
+    };
+    let measured = measure(&view, &options, raw, &stop, &|_| {}).await;
+    let measured = measured.expect("is measured");
+    assert_eq!(measured.records, decisions.len() as i64);
+    let documents = expected.messages.len()
+        + expected.conversations.len()
+        + expected.members.len()
+        + expected.users.len();
+    assert_eq!(measured.raw.documents, documents);
+    let register = store.register().await.expect("is asked");
+    assert_eq!(register.serving(), SECOND);
 
     let more = decisions.len() as i64;
     let later: Vec<_> = Chat::new(5).take(60);
