@@ -14,6 +14,7 @@ mod pause;
 mod place;
 mod rebuild;
 mod replay;
+mod schemas;
 mod secret;
 mod stores;
 mod tail;
@@ -50,6 +51,8 @@ enum Command {
     Token(token::TokenArgs),
     #[command(subcommand)]
     Topics(topics::Topics),
+    #[command(subcommand)]
+    Schemas(schemas::Schemas),
     Tail(tail::TailArgs),
     Lag(lag::LagArgs),
     #[command(subcommand)]
@@ -106,6 +109,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Dev(args) => runtime()?.block_on(dev::run(*args)),
         Command::Token(args) => token::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Topics(topics) => runtime()?.block_on(topics::run(topics)),
+        Command::Schemas(schemas) => runtime()?.block_on(schemas::run(schemas)),
         Command::Tail(args) => tail::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Lag(args) => lag::run(&args),
         Command::Dead(dead) => dead::run(dead),

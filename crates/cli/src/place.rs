@@ -36,7 +36,12 @@ pub(crate) struct PlaceArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RegistryUrlArgs {
     /// Schema registry, the base of its Confluent API
-    #[arg(long, env = "SCHEMA_REGISTRY_URL", value_name = "URL")]
+    #[arg(
+        long,
+        alias = "registry",
+        env = "SCHEMA_REGISTRY_URL",
+        value_name = "URL"
+    )]
     registry_url: Option<String>,
     /// Put before each topic, registry subject and consumer group
     #[arg(

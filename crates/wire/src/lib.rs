@@ -5,6 +5,7 @@
 //!   framing, schemas from a registry or from the committed lock file.
 //! * [`Delivered`], [`DeliveredStream`]: `message.delivered` read by the
 //!   reader's rule.
+//! * [`schemas`]: the schemas as such, for who changes or registers them.
 //! * [`frames`]: the socket protocol's frames.
 
 mod codec;
@@ -13,6 +14,7 @@ pub mod frames;
 mod headers;
 mod partitioner;
 mod record;
+pub mod schemas;
 mod state;
 mod time;
 mod topic;

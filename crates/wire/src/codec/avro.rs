@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::registry::Registry;
-use super::{DecodeError, EncodeError, lock};
+use super::{DecodeError, EncodeError, json, lock};
 use crate::Topic;
 
 /// The first byte of every framed value.
@@ -217,6 +217,24 @@ impl Avro {
                 .or_insert_with(|| Arc::new(theirs)),
         ))
     }
+}
+
+/// Reads a framed value that was written with one schema as another has it: its
+/// schema id, and what it says.
+pub(crate) fn read_as(
+    writer: &Schema,
+    reader: &Schema,
+    value: &[u8],
+) -> Result<(u32, serde_json::Value), DecodeError> {
+    LazyLock::force(&SCHEMAS);
+    let (id, datum) = unframe(value)?;
+    let unusable = |error: apache_avro::Error| unreadable(&error);
+    let reader = GenericDatumReader::builder(writer)
+        .reader_schema(reader)
+        .build()
+        .map_err(unusable)?;
+    let value = Datum::read(datum, |datum| reader.read_value(datum))?;
+    Ok((id, json::to_json(value)))
 }
 
 fn position(topic: Topic) -> Option<usize> {

@@ -62,26 +62,24 @@ static LOCK: LazyLock<BTreeMap<String, Vec<Version>>> = LazyLock::new(|| {
 
 /// A version of a subject's schema, as the lock file has it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Version {
+pub(crate) struct Version {
     /// Its place in the subject's history: 1, 2, 3 …
-    #[cfg(test)]
-    pub(super) version: u32,
+    pub(crate) version: u32,
     /// The schema id in records of the embedded log.
-    pub(super) id: u32,
+    pub(crate) id: u32,
     /// The schema's file, below `schemas/`.
-    pub(super) file: String,
+    pub(crate) file: String,
     /// SHA-256 of the file, in hex.
-    #[cfg(test)]
-    pub(super) sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// The registry subject of a topic's values, without a deployment's prefix.
-pub(super) fn subject(topic: Topic) -> String {
+pub(crate) fn subject(topic: Topic) -> String {
     format!("{topic}-value")
 }
 
 /// Every version of a topic's schema, oldest first.
-pub(super) fn versions(topic: Topic) -> &'static [Version] {
+pub(crate) fn versions(topic: Topic) -> &'static [Version] {
     LOCK.get(&subject(topic)).map_or(&[], Vec::as_slice)
 }
 
@@ -102,7 +100,7 @@ pub(super) fn schema_of_id(id: u32) -> Option<&'static str> {
 }
 
 /// The text of a file of `schemas/`.
-pub(super) fn file(name: &str) -> Option<&'static str> {
+pub(crate) fn file(name: &str) -> Option<&'static str> {
     FILES
         .iter()
         .find(|(file, _)| *file == name)

@@ -4,9 +4,9 @@ mod avro;
 mod commands;
 mod decisions;
 mod json;
-mod lock;
+pub(crate) mod lock;
 mod parts;
-mod registry;
+pub(crate) mod registry;
 mod states;
 
 use std::sync::Arc;
@@ -18,10 +18,14 @@ use tidings_domain::{
 };
 use uuid::Uuid;
 
+pub(crate) use self::avro::read_as;
 use self::avro::{Avro, Source};
+pub(crate) use self::registry::COMPATIBILITY;
 use self::registry::Registry;
 use crate::headers::HeaderWriter;
-use crate::{DeliveredBody, Headers, Input, Record, StateEntry, Stored, Topic, TraceParent, names};
+use crate::{
+    DeliveredBody, Headers, Input, Record, StateEntry, Stored, Topic, TraceParent, names, schemas,
+};
 
 /// `ce_source` of commands.
 const EDGE: &str = "tidings/edge";
@@ -128,28 +132,21 @@ impl Codec {
         })
     }
 
-    /// Sets `FULL_TRANSITIVE` and registers the schema of every topic; tells
-    /// for each subject the id of our schema. What is there already stays.
+    /// Sets `FULL_TRANSITIVE` and registers every version of the schema of
+    /// every topic, in order; tells for each subject the id of the newest. What
+    /// is there already stays.
     ///
     /// # Errors
     /// [`RegistryError`].
     pub async fn register_all(
         config: &RegistryConfig,
     ) -> Result<Vec<(String, u32)>, RegistryError> {
-        let registry = Registry::new(config)?;
-        let mut subjects = Vec::with_capacity(Topic::WITH_SCHEMA.len());
-        for topic in Topic::WITH_SCHEMA {
-            // First, so that the registry checks our schema by it. Where there
-            // is no subject yet there is nothing to check.
-            let checked = registry.set_compatibility(topic).await?;
-            let id = registry.register(topic).await?;
-            if !checked {
-                registry.set_compatibility(topic).await?;
-            }
-            registry.check_compatibility(topic).await?;
-            subjects.push((registry.subject(topic), id));
-        }
-        Ok(subjects)
+        let registrations = schemas::register(config, false).await?;
+        let newest = |it: schemas::Registration| {
+            let id = it.versions.last().and_then(|newest| newest.id);
+            id.map(|id| (it.subject, id))
+        };
+        Ok(registrations.into_iter().filter_map(newest).collect())
     }
 
     /// A command's record: key, value and headers.
