@@ -15,6 +15,7 @@ mod place;
 mod rebuild;
 mod replay;
 mod schemas;
+mod reset;
 mod secret;
 mod stores;
 mod tail;
@@ -58,6 +59,7 @@ enum Command {
     #[command(subcommand)]
     Dead(dead::Dead),
     Replay(Box<replay::ReplayArgs>),
+    Reset(Box<reset::ResetArgs>),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
     Verify(Box<verify::VerifyArgs>),
@@ -114,6 +116,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Lag(args) => lag::run(&args),
         Command::Dead(dead) => dead::run(dead),
         Command::Replay(args) => replay::run(&args),
+        Command::Reset(args) => runtime()?.block_on(reset::run(*args)),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
         Command::Verify(args) => runtime()?.block_on(verify::run(*args)),

@@ -6,6 +6,7 @@ pub mod dead;
 mod lag;
 pub mod rebuild;
 pub mod replay;
+pub mod reset;
 
 pub use lag::{
     ConsumerLag, ConsumerState, LagMeter, LagReport, PartitionLag, PausedConsumer, Thresholds,

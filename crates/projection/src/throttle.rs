@@ -22,7 +22,8 @@ impl Throttle {
     }
 
     /// How long to wait before so many records.
-    pub(crate) fn admit(&self, records: usize) -> Duration {
+    #[must_use]
+    pub fn admit(&self, records: usize) -> Duration {
         self.admit_at(records, Instant::now())
     }
 

@@ -2,12 +2,14 @@
 
 pub(crate) mod bar;
 mod report;
+mod scope;
 mod target;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use tidings_domain::{ConversationId, Tenant};
 use tidings_operate::rebuild::{self, RebuildError, RebuildOptions, View, ViewName};
 use tidings_service::lifecycle::shutdown_signal;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::output;
 use crate::place::PlaceArgs;
 use crate::stores::StoreArgs;
+use crate::verify::{parse_conversation, parse_tenant};
 
 /// Build a view anew beside the one that is read, and switch to it
 ///
@@ -30,6 +33,12 @@ use crate::stores::StoreArgs;
 /// The data folder of a `tidings dev` that is running cannot be rebuilt: stop
 /// it first.
 ///
+/// With --conversation or --tenant only that part is computed anew, and those of
+/// its documents that are missing, wrong or should not be there are written in
+/// the generation that is read, while it is read and kept in step; then it is
+/// compared once more. No generation is made, and nothing else is written. A
+/// whole rebuild beside it does no harm: it takes everything from the log.
+///
 /// Exit status: 0 done, 1 failed or refused, 2 wrong usage.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -40,11 +49,29 @@ Examples:
   tidings rebuild history --no-switch       stops before it is read
   tidings rollback history                  back to the generation before
   tidings rebuild history --prune           deletes what is not read
-  tidings rebuild search --data /srv/tidings")]
+  tidings rebuild search --data /srv/tidings
+  tidings rebuild history --conversation 0b0c5d8e-5a0f-4e0e-9d8c-0d6f2a1b3c4d
+  tidings rebuild search --tenant acme --rate 500")]
 pub(crate) struct RebuildArgs {
     #[command(flatten)]
     view: ViewArgs,
-    /// Most records a second [default: as many as the store takes]
+    /// Only this conversation, in place
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = parse_conversation,
+        conflicts_with_all = ["batch", "parallel", "no_switch", "prune"]
+    )]
+    conversation: Option<ConversationId>,
+    /// Only this tenant, in place
+    #[arg(
+        long,
+        value_name = "TENANT",
+        value_parser = parse_tenant,
+        conflicts_with_all = ["batch", "parallel", "no_switch", "prune"]
+    )]
+    tenant: Option<Tenant>,
+    /// Most records a second, of a part: documents [default: as many as the store takes]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
     /// Records in one write
@@ -143,6 +170,9 @@ impl ViewArgs {
 
 pub(crate) async fn rebuild(args: RebuildArgs) -> Result<ExitCode> {
     let stop = shutdown_signal().context("cannot catch signals")?;
+    if args.conversation.is_some() || args.tenant.is_some() {
+        return scope::rewrite(args, &stop).await;
+    }
     let view = args.view.open().await?;
     let report = match (args.prune, args.dry_run) {
         (true, dry_run) => {

@@ -8,13 +8,13 @@ use tidings_operate::verify::{Phase, Progress};
 const LOOK: Duration = Duration::from_millis(200);
 
 /// How a comparison gets on, where somebody looks.
-pub(super) struct Bar {
+pub(crate) struct Bar {
     bar: ProgressBar,
     phase: Mutex<Option<Phase>>,
 }
 
 impl Bar {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bar = match io::stderr().is_terminal() {
             true => ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
             false => ProgressBar::hidden(),
@@ -26,7 +26,7 @@ impl Bar {
         }
     }
 
-    pub(super) fn show(&self, progress: Progress) {
+    pub(crate) fn show(&self, progress: Progress) {
         let mut phase = self.phase.lock();
         if *phase != Some(progress.phase) {
             *phase = Some(progress.phase);
@@ -54,11 +54,11 @@ impl Bar {
     }
 
     /// Prints something without the bar in the way.
-    pub(super) fn above(&self, print: impl FnOnce()) {
+    pub(crate) fn above(&self, print: impl FnOnce()) {
         self.bar.suspend(print);
     }
 
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 }

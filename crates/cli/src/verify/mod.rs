@@ -4,6 +4,9 @@ mod bar;
 mod print;
 mod target;
 
+pub(crate) use bar::Bar;
+pub(crate) use target::{Target, open as open_target};
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,7 +19,6 @@ use uuid::Uuid;
 use crate::output;
 use crate::place::PlaceArgs;
 use crate::stores::StoreArgs;
-use bar::Bar;
 
 /// Compare a view with the log, document by document, and mend it
 ///
@@ -127,6 +129,7 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode> {
     let options = Options {
         repair: if is_repair { Repair::Yes } else { Repair::No },
         show_texts: args.show_texts,
+        rate: None,
         progress: Some(Arc::new(move |progress| shown.show(progress))),
         each: is_text.then(|| -> Arc<dyn Fn(&_) + Send + Sync> {
             Arc::new(move |difference| differences.above(|| print::difference(difference)))

@@ -6,6 +6,7 @@ use tidings_log::LogReader;
 use tidings_log::embedded::EmbeddedLog;
 use tidings_operate::verify::AuditedView;
 use tidings_sqlite::Database;
+use tidings_views::generation::Generations;
 use tidings_wire::Codec;
 
 use super::ViewName;
@@ -13,14 +14,16 @@ use crate::place::{Place, PlaceArgs};
 use crate::stores::{StoreArgs, sqlite_history, sqlite_search};
 
 /// A view, and the log it is of.
-pub(super) struct Target {
-    pub(super) view: AuditedView,
-    pub(super) log: Arc<dyn LogReader>,
-    pub(super) codec: Codec,
+pub(crate) struct Target {
+    pub(crate) view: AuditedView,
+    pub(crate) log: Arc<dyn LogReader>,
+    pub(crate) codec: Codec,
+    /// Says which generation is read.
+    pub(crate) generations: Arc<dyn Generations>,
 }
 
 /// Opens a view: a data folder for writing only where it is to be repaired.
-pub(super) async fn open(
+pub(crate) async fn open(
     name: ViewName,
     is_repair: bool,
     place: &PlaceArgs,
@@ -31,25 +34,33 @@ pub(super) async fn open(
     }
     let prefix = &place.registry.topic_prefix;
     // What is missing is said before anything is waited for.
-    let view = match name {
+    let (view, generations): (_, Arc<dyn Generations>) = match name {
         ViewName::History => {
             let store = stores.mongodb().await?;
             let store = store.context(missing("history", "--mongodb-uri", "MONGODB_URI"))?;
-            AuditedView::History(Arc::new(store))
+            let store = Arc::new(store);
+            (AuditedView::History(store.clone()), store)
         }
         ViewName::Search => {
             let store = stores.opensearch(prefix).await?;
             let store = store.context(missing("search", "--search-url", "SEARCH_URL"))?;
-            AuditedView::Search(Arc::new(store))
+            let store = Arc::new(store);
+            (AuditedView::Search(store.clone()), store)
         }
         ViewName::Cache => {
             let store = stores.redis(prefix).await?;
             let store = store.context(missing("cache", "--redis-url", "REDIS_URL"))?;
-            AuditedView::Cache(Arc::new(store))
+            let store = Arc::new(store);
+            (AuditedView::Cache(store.clone()), store)
         }
     };
     let (log, codec) = place.open().await?;
-    Ok(Target { view, log, codec })
+    Ok(Target {
+        view,
+        log,
+        codec,
+        generations,
+    })
 }
 
 fn missing(view: &str, flag: &str, variable: &str) -> String {
@@ -77,13 +88,20 @@ async fn in_folder(name: ViewName, is_repair: bool, data: &Path) -> Result<Targe
     };
     let log = EmbeddedLog::open_read_only(database.clone())
         .with_context(|| format!("cannot read the log in {}", data.display()))?;
-    let view = match name {
-        ViewName::Search => AuditedView::Search(Arc::new(sqlite_search(&database).await?)),
-        _ => AuditedView::History(Arc::new(sqlite_history(&database).await?)),
+    let (view, generations): (_, Arc<dyn Generations>) = match name {
+        ViewName::Search => {
+            let store = Arc::new(sqlite_search(&database).await?);
+            (AuditedView::Search(store.clone()), store)
+        }
+        _ => {
+            let store = Arc::new(sqlite_history(&database).await?);
+            (AuditedView::History(store.clone()), store)
+        }
     };
     Ok(Target {
         view,
         log: Arc::new(log),
         codec: Codec::locked(),
+        generations,
     })
 }

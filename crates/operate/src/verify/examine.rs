@@ -135,7 +135,11 @@ impl Run<'_> {
         if self.options.repair == Repair::No {
             return Ok(());
         }
-        for chunk in wrong.chunks(AT_ONCE) {
+        let most = self.options.rate.map_or(AT_ONCE, |rate| rate as usize);
+        for chunk in wrong.chunks(most.clamp(1, AT_ONCE)) {
+            if let Some(throttle) = &self.throttle {
+                tokio::time::sleep(throttle.admit(chunk.len())).await;
+            }
             let replacements: Vec<Replacement> = chunk.iter().map(replacement).collect();
             self.store.replace(&replacements).await?;
             for pair in chunk {

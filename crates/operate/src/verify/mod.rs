@@ -29,18 +29,21 @@ mod difference;
 mod examine;
 mod log;
 mod report;
+mod rewrite;
 mod scope;
 mod truth;
 
 pub use difference::{Difference, FieldDifference, What};
 pub(crate) use difference::{shown_fields, shown_text};
 pub use report::{Found, Report, WrongPosition};
+pub use rewrite::{Rewritten, rewrite};
 pub use scope::Scope;
 
 use std::sync::Arc;
 
 use tidings_domain::Ownership;
 use tidings_log::{LogError, LogReader};
+use tidings_projection::Throttle;
 use tidings_views::audit::{Audit, CacheAudit, HistoryAudit, SearchAudit};
 use tidings_views::{Position, StoreError};
 use tidings_wire::Codec;
@@ -128,6 +131,9 @@ pub struct Options {
     pub show_texts: bool,
     /// Is told how far it has come.
     pub progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
+    /// Most documents that are put right a second; none: as many as the store
+    /// takes.
+    pub rate: Option<u32>,
     /// Is given each difference as it is found. The report keeps only the first
     /// [`Report::KEPT`].
     pub each: Option<Each>,
@@ -202,6 +208,7 @@ pub async fn verify(
     let cursor = LogCursor::new(log, codec, scope)?;
     let truth = truth::of(view).await?;
     let mut run = Run {
+        throttle: options.rate.map(Throttle::new),
         store,
         truth,
         cursor,
@@ -217,6 +224,7 @@ pub async fn verify(
 
 /// One comparison.
 struct Run<'a> {
+    throttle: Option<Throttle>,
     store: Arc<dyn Audit>,
     truth: Box<dyn Truth>,
     cursor: LogCursor,

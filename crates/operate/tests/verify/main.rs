@@ -5,5 +5,7 @@ mod cache;
 mod explain;
 mod mongodb;
 mod opensearch;
+mod reset;
+mod rewrite;
 mod sqlite;
 mod world;
