@@ -6,3 +6,4 @@ mod embedded;
 mod place;
 mod registry;
 mod replay;
+mod reset;
