@@ -13,7 +13,7 @@ use tidings_log::{Log, LogError};
 use tidings_operate::dead::{
     self, Done, Entry, Filter, Journal, Letter, LetterId, Lock, Redrive, State,
 };
-use tidings_projection::View;
+use tidings_projection::{Projection, View};
 use tidings_wire::{Codec, Topic, format_time};
 
 use crate::output;
@@ -42,7 +42,8 @@ pub(crate) enum Dead {
     /// A command goes back to its topic and partition, byte for byte. A
     /// decision is applied to its view again, and with it every later decision
     /// of its conversation up to where the view stands, so that what was
-    /// refused because of it follows. Earlier letters of the same conversation
+    /// refused because of it follows. It is applied to every generation of the
+    /// view that is built or kept, too, as each has put it aside. Earlier letters of the same conversation
     /// come first, whether they were asked for or not. Letters that still
     /// cannot be read stop it: mend the cause, or leave them out with --filter,
     /// or drop them.
@@ -477,31 +478,41 @@ async fn views(
     opened: &crate::place::Opened,
     codec: &Codec,
     topics: &[Topic],
-) -> Result<BTreeMap<Topic, Arc<dyn View>>> {
-    let mut views: BTreeMap<Topic, Arc<dyn View>> = BTreeMap::new();
+) -> Result<BTreeMap<Topic, Vec<Arc<dyn View>>>> {
+    let mut views: BTreeMap<Topic, Vec<Arc<dyn View>>> = BTreeMap::new();
     let prefix = &args.which.place.registry.topic_prefix;
     let log = || Arc::clone(&opened.log);
     for topic in topics {
-        let projection = match topic {
-            Topic::DeadHistory => match args.stores.history(opened).await? {
-                Some(store) => tidings_history::projection(log(), codec.clone(), store),
-                None => continue,
-            },
-            Topic::DeadSearch => match args.stores.search(opened, prefix).await? {
-                Some(store) => tidings_search::projection(log(), codec.clone(), store),
-                None => continue,
-            },
-            Topic::DeadCache => match args.stores.cache(opened, prefix).await? {
-                Some(store) => tidings_cache::projection(log(), codec.clone(), store),
-                None => continue,
-            },
+        let projections: Vec<Projection> = match topic {
+            Topic::DeadHistory => {
+                let stores = args.stores.history(opened).await?.into_iter();
+                stores
+                    .map(|store| tidings_history::projection(log(), codec.clone(), store))
+                    .collect()
+            }
+            Topic::DeadSearch => {
+                let stores = args.stores.search(opened, prefix).await?.into_iter();
+                stores
+                    .map(|store| tidings_search::projection(log(), codec.clone(), store))
+                    .collect()
+            }
+            Topic::DeadCache => {
+                let stores = args.stores.cache(opened, prefix).await?.into_iter();
+                stores
+                    .map(|store| tidings_cache::projection(log(), codec.clone(), store))
+                    .collect()
+            }
             _ => continue,
         };
-        let view = projection.view();
+        let generations: Vec<_> = projections.iter().map(Projection::view).collect();
+        // Its store is not given.
+        let Some(serving) = generations.first() else {
+            continue;
+        };
         if !args.dry_run {
-            view.prepare().await?;
+            serving.prepare().await?;
         }
-        views.insert(*topic, view);
+        views.insert(*topic, generations);
     }
     Ok(views)
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use tidings_service::config::ServerUrl;
 use tidings_sqlite::Database;
 use tidings_views::cache::{CacheWriter, RedisCache};
-use tidings_views::generation::serving;
+use tidings_views::generation::{Generations, State, serving};
 use tidings_views::history::{HistoryWriter, MongoHistory, SqliteHistory};
 use tidings_views::search::{OpenSearch, SearchWriter, SqliteSearch};
 
@@ -32,39 +32,52 @@ pub(crate) struct StoreArgs {
 
 /// Each store as it is read now: the generation that serves.
 impl StoreArgs {
-    /// The history view's store, if it is given.
-    pub(crate) async fn history(&self, opened: &Opened) -> Result<Option<Arc<dyn HistoryWriter>>> {
+    /// The history view's store in each of its generations, the one that is
+    /// read first; none: it is not given.
+    pub(crate) async fn history(&self, opened: &Opened) -> Result<Vec<Arc<dyn HistoryWriter>>> {
         if let Some(database) = &opened.database {
-            return Ok(Some(Arc::new(sqlite_history(database).await?)));
+            let stores = filled(sqlite_history(database).await?).await?;
+            return Ok(stores.into_iter().map(|it| Arc::new(it) as _).collect());
         }
-        Ok(self.mongodb().await?.map(|store| Arc::new(store) as _))
+        let Some(store) = self.mongodb().await? else {
+            return Ok(Vec::new());
+        };
+        let stores = filled(store).await?.into_iter();
+        Ok(stores.map(|it| Arc::new(it) as _).collect())
     }
 
-    /// The search view's store, if it is given.
+    /// The search view's store, likewise.
     pub(crate) async fn search(
         &self,
         opened: &Opened,
         prefix: &str,
-    ) -> Result<Option<Arc<dyn SearchWriter>>> {
+    ) -> Result<Vec<Arc<dyn SearchWriter>>> {
         if let Some(database) = &opened.database {
-            return Ok(Some(Arc::new(sqlite_search(database).await?)));
+            let stores = filled(sqlite_search(database).await?).await?;
+            return Ok(stores.into_iter().map(|it| Arc::new(it) as _).collect());
         }
-        let store = self.opensearch(prefix).await?;
-        Ok(store.map(|store| Arc::new(store) as _))
+        let Some(store) = self.opensearch(prefix).await? else {
+            return Ok(Vec::new());
+        };
+        let stores = filled(store).await?.into_iter();
+        Ok(stores.map(|it| Arc::new(it) as _).collect())
     }
 
-    /// The cache view's store, if it is given. That of a data folder is in the
+    /// The cache view's store, likewise. That of a data folder is in the
     /// memory of its process.
     pub(crate) async fn cache(
         &self,
         opened: &Opened,
         prefix: &str,
-    ) -> Result<Option<Arc<dyn CacheWriter>>> {
+    ) -> Result<Vec<Arc<dyn CacheWriter>>> {
         if opened.database.is_some() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let store = self.redis(prefix).await?;
-        Ok(store.map(|store| Arc::new(store) as _))
+        let Some(store) = self.redis(prefix).await? else {
+            return Ok(Vec::new());
+        };
+        let stores = filled(store).await?.into_iter();
+        Ok(stores.map(|it| Arc::new(it) as _).collect())
     }
 
     /// MongoDB, if it is given.
@@ -93,6 +106,24 @@ impl StoreArgs {
         let store = RedisCache::new(url.expose(), prefix, REDIS_TIMEOUT)?;
         Ok(Some(serving(&store).await?))
     }
+}
+
+/// A store in its generations: the one that is read, then those that are built
+/// or kept and have something in them.
+async fn filled<S: Generations>(store: S) -> Result<Vec<S>> {
+    let register = store.register().await?;
+    let serving = register.serving();
+    let mut stores = vec![store.of(serving)];
+    for (generation, standing) in register.generations() {
+        if generation == serving || standing.state == State::Dropping {
+            continue;
+        }
+        let other = store.of(generation);
+        if !other.reached().await?.is_empty() {
+            stores.push(other);
+        }
+    }
+    Ok(stores)
 }
 
 /// The history view of a data folder, as it is read now.

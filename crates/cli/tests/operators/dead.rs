@@ -10,7 +10,9 @@ use tidings_domain::{
     Ownership, Partition, ReactionOp, Timestamp, Update,
 };
 use tidings_testkit::{eventually_async, redis_url, search_url};
+use tidings_views::StoreError;
 use tidings_views::cache::{CacheWriter, RedisCache};
+use tidings_views::generation::{Builder, Generation, Generations, change};
 use tidings_views::history::{HistoryReader, HistoryWriter, MongoHistory};
 use tidings_views::search::{OpenSearch, SearchWriter};
 use tidings_wire::{Codec, DeliveredBody, Record, Stored, Topic, names};
@@ -461,6 +463,89 @@ async fn decisions_that_a_view_cannot_take_are_applied_once_they_can_be() {
     );
     // Positions are where they were.
     assert!(at(HistoryWriter::positions(&mongo).await.unwrap()));
+    for running in running {
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_redrive_mends_every_generation_that_is_kept() {
+    let place = Place::fresh().await;
+    let subject = format!("{}message.delivered-value", place.prefix);
+    let lost = place.registry.add_version(&subject).await;
+    place.registry.lose(lost);
+    let claim = Codec::claim(owner(), Timestamp(0));
+    place.append(Topic::MessageDelivered, 0, claim);
+    let mut decider = Decider {
+        codec: &place.codec,
+        state: Partition::new(),
+        made: 0,
+    };
+    let id = conversation(0, 1);
+    let deliver = |record: Record| place.append(Topic::MessageDelivered, 0, record);
+    deliver(decider.decide(id, create()).1);
+    deliver(in_schema(decider.decide(id, send("two")).1, lost));
+    deliver(decider.decide(id, send("three")).1);
+
+    let first = MongoHistory::connect(&place.mongodb_uri, "test")
+        .await
+        .unwrap();
+    // Another was built, is read, and the first is kept.
+    let builder = Builder {
+        by: "a test".to_owned(),
+        token: "test".to_owned(),
+    };
+    change(&first, |register| {
+        let at = Timestamp(1);
+        let second = register.begin(&builder, None, at).unwrap();
+        register.built(second, &builder, at).unwrap();
+        register.switch(second, at).unwrap();
+        Ok::<_, StoreError>(())
+    })
+    .await
+    .unwrap();
+    let second = first.of(Generation(2));
+    let codec = place.new_codec().await;
+    let mut running = Vec::new();
+    for (store, generation) in [(&first, Generation::FIRST), (&second, Generation(2))] {
+        let log = Arc::clone(&place.log);
+        let projection = tidings_history::projection(log, codec.clone(), Arc::new(store.clone()));
+        running.push(place.project(projection.generation(generation)));
+    }
+    let end = place.log.watermarks(Topic::MessageDelivered, 0).unwrap().1;
+    for store in [&first, &second] {
+        eventually_async(DEADLINE, async || {
+            let positions = HistoryWriter::positions(store).await.unwrap_or_default();
+            let at_end = |at: &tidings_views::Position| at.partition == 0 && at.offset == end;
+            positions.iter().any(at_end)
+        })
+        .await;
+    }
+    let seqs = async |store: &MongoHistory| -> Vec<u64> {
+        let tenant = tidings_domain::Tenant::parse("acme").unwrap();
+        let events = store.events(&tenant, id, 0, 100).await.unwrap();
+        events.iter().map(|event| event.seq).collect()
+    };
+    assert_eq!(
+        (seqs(&first).await, seqs(&second).await),
+        (vec![1], vec![1])
+    );
+    let of_history = ["dead", "redrive", "--json", "--filter", "consumer=history"];
+    let refused = place.tidings(&of_history);
+    assert_eq!(refused.status.code(), Some(1), "{}", err(&refused));
+
+    place.registry.find_again();
+    let done = place.tidings(&of_history);
+    assert_eq!(done.status.code(), Some(0), "{}", err(&done));
+    // Each generation has put aside both records.
+    assert_eq!(lines(&done).last().unwrap()["redriven"], 4);
+    assert_eq!(seqs(&first).await, [1, 2, 3], "the one that is kept");
+    assert_eq!(seqs(&second).await, [1, 2, 3], "the one that is read");
+    let again = lines(&place.tidings(&of_history));
+    assert_eq!(
+        (&again[0]["redriven"], &again[0]["done_before"]),
+        (&0.into(), &4.into())
+    );
     for running in running {
         running.stop().await;
     }

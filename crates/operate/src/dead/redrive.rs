@@ -22,8 +22,9 @@ pub struct Redrive<'a> {
     pub log: &'a Arc<dyn Log>,
     /// Reads its records.
     pub codec: &'a Codec,
-    /// The views whose letters can be done.
-    pub views: &'a BTreeMap<Topic, Arc<dyn View>>,
+    /// The views whose letters can be done, each in all of its generations: the
+    /// one that is read first.
+    pub views: &'a BTreeMap<Topic, Vec<Arc<dyn View>>>,
     /// Who does it.
     pub by: Option<String>,
     /// Whether only to tell what would be done.
@@ -273,7 +274,7 @@ impl Redrive<'_> {
         lock: &mut Option<Lock>,
         progress: &mut Progress<'_>,
     ) -> Result<(), RedriveError> {
-        let Some(view) = self.views.get(&queue.topic) else {
+        let Some(views) = self.views.get(&queue.topic) else {
             let name = consumer_of(queue.topic);
             return Err(RedriveError::Store(format!(
                 "the letters of {} are done again in the {name} view, and its store is not given",
@@ -283,7 +284,7 @@ impl Redrive<'_> {
         let redrive = ViewRedrive {
             log: &**self.log,
             codec: self.codec,
-            view: &**view,
+            views,
             by: self.by.clone(),
             dry_run: self.dry_run,
         };

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tidings_domain::Decision;
 use tidings_log::{Log, read_range};
@@ -22,10 +23,14 @@ const CHUNK: i64 = 4_096;
 /// With each, every later decision of its conversation is applied again, up to
 /// where the view stands: what was refused because of it, and what a view left
 /// out that skips what does not fit. Applying what is there changes nothing.
+///
+/// It is done in every generation of the view, as each has met it: in one that
+/// is not there yet up to where it stands; the rest it meets by itself.
 pub(super) struct ViewRedrive<'a> {
     pub(super) log: &'a dyn Log,
     pub(super) codec: &'a Codec,
-    pub(super) view: &'a dyn View,
+    /// The generation that is read, then the others.
+    pub(super) views: &'a [Arc<dyn View>],
     pub(super) by: Option<String>,
     pub(super) dry_run: bool,
 }
@@ -61,13 +66,20 @@ impl ViewRedrive<'_> {
             return Ok(());
         };
         let mut stream = self.stream_at(queue.partition, first, &plan)?;
-        let to = self.position(queue.partition).await?;
+        let mut stands = Vec::with_capacity(self.views.len());
+        for view in self.views {
+            stands.push(position(&**view, queue.partition).await?);
+        }
+        let Some(to) = stands.first().copied() else {
+            return Ok(());
+        };
         if last >= to {
             let why = format!(
                 "the view stands at offset {to} and meets it again by itself: start its projection"
             );
             return Err(plan.failed(last, &why));
         }
+        let to = stands.iter().copied().max().unwrap_or(to);
         let mut next = first;
         while next < to {
             let end = to.min(next + CHUNK);
@@ -84,17 +96,17 @@ impl ViewRedrive<'_> {
                     Ok(Some(work)) => pending.push(work),
                     Err(error) => {
                         // What comes before it is done first.
-                        self.apply(&mut pending, &plan, journal, lock, progress)
+                        self.apply(&mut pending, &stands, &plan, journal, lock, progress)
                             .await?;
                         return Err(error);
                     }
                 }
                 if pending.len() == BATCH {
-                    self.apply(&mut pending, &plan, journal, lock, progress)
+                    self.apply(&mut pending, &stands, &plan, journal, lock, progress)
                         .await?;
                 }
             }
-            self.apply(&mut pending, &plan, journal, lock, progress)
+            self.apply(&mut pending, &stands, &plan, journal, lock, progress)
                 .await?;
             next = end;
         }
@@ -128,14 +140,6 @@ impl ViewRedrive<'_> {
         let mut stream = DeliveredStream::default();
         stream.resume(partition, Some(by));
         Ok(stream)
-    }
-
-    /// Where the view stands.
-    async fn position(&self, partition: i32) -> Result<i64, RedriveError> {
-        let positions = self.view.positions().await;
-        let positions = positions.map_err(|error| RedriveError::Store(error.to_string()))?;
-        let of_partition = positions.iter().find(|at| at.partition == partition);
-        Ok(of_partition.map_or(0, |at| at.offset))
     }
 
     /// What is to be done with a record, if anything.
@@ -179,6 +183,7 @@ impl ViewRedrive<'_> {
     async fn apply(
         &self,
         works: &mut Vec<Work>,
+        stands: &[i64],
         plan: &Plan<'_>,
         journal: &mut Journal,
         lock: &mut Option<Lock>,
@@ -190,21 +195,26 @@ impl ViewRedrive<'_> {
             if let Some(lock) = lock {
                 lock.renew(self.log)?;
             }
-            let (steps, places): (Vec<Step<'_>>, Vec<usize>) = works
-                .iter()
-                .enumerate()
-                .filter_map(|(place, work)| {
-                    let decision = work.decision.as_ref()?;
-                    let offset = work.stored.offset;
-                    Some((Step { offset, decision }, place))
-                })
-                .unzip();
-            let applied = self.view.apply(&steps, &[]).await;
-            refused = applied.map_err(|error| RedriveError::Store(error.to_string()))?;
-            refused.sort_by_key(|refused| refused.index);
-            for refused in &mut refused {
-                refused.index = places[refused.index];
+            for (view, stands) in self.views.iter().zip(stands) {
+                let (steps, places): (Vec<Step<'_>>, Vec<usize>) = works
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, work)| work.stored.offset < *stands)
+                    .filter_map(|(place, work)| {
+                        let decision = work.decision.as_ref()?;
+                        let offset = work.stored.offset;
+                        Some((Step { offset, decision }, place))
+                    })
+                    .unzip();
+                let applied = view.apply(&steps, &[]).await;
+                let mut of_view =
+                    applied.map_err(|error| RedriveError::Store(error.to_string()))?;
+                for refused in &mut of_view {
+                    refused.index = places[refused.index];
+                }
+                refused.append(&mut of_view);
             }
+            refused.sort_by_key(|refused| refused.index);
         }
         for (place, work) in works.iter().enumerate() {
             if let Some(refused) = refused.first().filter(|refused| refused.index == place) {
@@ -225,6 +235,14 @@ impl ViewRedrive<'_> {
         }
         Ok(())
     }
+}
+
+/// Where a view stands.
+async fn position(view: &dyn View, partition: i32) -> Result<i64, RedriveError> {
+    let positions = view.positions().await;
+    let positions = positions.map_err(|error| RedriveError::Store(error.to_string()))?;
+    let of_partition = positions.iter().find(|at| at.partition == partition);
+    Ok(of_partition.map_or(0, |at| at.offset))
 }
 
 impl<'q> Plan<'q> {
