@@ -52,6 +52,9 @@ pub type Check = Box<
         + Sync,
 >;
 
+/// The store of a generation, for what measures it.
+type BulkOf = Box<dyn Fn(Generation) -> Arc<dyn BulkInsert> + Send + Sync>;
+
 /// A view in its store, and the log that it is made of.
 pub struct View {
     pub(super) name: ViewName,
@@ -61,7 +64,7 @@ pub struct View {
     of: Box<dyn Fn(Generation) -> Arc<dyn Generations> + Send + Sync>,
     projection: Box<dyn Fn(Generation) -> Projection + Send + Sync>,
     /// None: the view has no documents of its own, but copies.
-    bulk: Option<Box<dyn Fn(Generation) -> Arc<dyn BulkInsert> + Send + Sync>>,
+    bulk: Option<BulkOf>,
     pub(super) check: Option<Check>,
     /// Whether other processes read and keep the view.
     pub(super) is_shared: bool,
