@@ -20,6 +20,9 @@ pub(super) struct Players<'a> {
     tokens: Tokens<'a>,
     tenant: &'a str,
     sockets: BTreeMap<&'static str, SocketClient>,
+    /// What a socket's user knows without it: up to which seq of which
+    /// conversation. The events up to there it may or may not get.
+    known: BTreeMap<&'static str, (Value, u64)>,
     pub(super) transcript: Transcript,
 }
 
@@ -30,6 +33,7 @@ impl<'a> Players<'a> {
             tokens,
             tenant,
             sockets: BTreeMap::new(),
+            known: BTreeMap::new(),
             transcript: Transcript::default(),
         }
     }
@@ -39,6 +43,11 @@ impl<'a> Players<'a> {
         let client = self.open(user_of(name), edge).await?;
         self.sockets.insert(name, client);
         Ok(())
+    }
+
+    /// Says that a socket's user has a conversation up to a seq, from `sync`.
+    pub(super) fn knows(&mut self, name: &'static str, conversation: &Value, seq: u64) {
+        self.known.insert(name, (conversation.clone(), seq));
     }
 
     async fn open(&self, user: &str, edge: usize) -> Result<SocketClient> {
@@ -152,8 +161,18 @@ impl<'a> Players<'a> {
 
     /// The next frame of the protocol's deterministic part.
     async fn next(&mut self, name: &str) -> Result<Value> {
+        let known = self.known.get(name).cloned();
+        let is_known = |frame: &Value| {
+            let seq = frame["seq"].as_u64();
+            frame["type"] == "event"
+                && known.as_ref().is_some_and(|(conversation, last)| {
+                    frame["conversation_id"] == *conversation && seq <= Some(*last)
+                })
+        };
         self.socket(name)?
-            .wait_for(|frame| frame["type"] != "presence" && frame["type"] != "typing")
+            .wait_for(|frame| {
+                frame["type"] != "presence" && frame["type"] != "typing" && !is_known(frame)
+            })
             .await
     }
 

@@ -434,6 +434,7 @@ async fn return_by_sync(
         Some(last_seq - missed) == after.as_u64(),
         "a gap in {answer}"
     );
+    players.knows(BOB, id, last_seq);
     let leave = update("t7", id, "leave", json!({}));
     let counts = [(BOB, 2), (ALICE, 1), (ALICE_TOO, 1)];
     players.step(BOB, &leave, &counts).await?;
