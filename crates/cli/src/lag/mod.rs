@@ -1,5 +1,7 @@
 //! `tidings lag`.
 
+mod watch;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -26,7 +28,8 @@ use crate::place::PlaceArgs;
 Examples:
   tidings lag
   tidings lag --partitions --consumer history
-  tidings lag --max-seconds 30 --json")]
+  tidings lag --max-seconds 30 --json
+  tidings lag --watch --metrics http://edge-1:7700,http://edge-2:7700")]
 pub(crate) struct LagArgs {
     /// Only this consumer (repeat it, or separate with commas)
     #[arg(
@@ -48,6 +51,23 @@ pub(crate) struct LagArgs {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    /// Stay, and show on the terminal what changes: also the rates of topics,
+    /// the sequencers' epochs, open dead letters and the edges' sockets
+    #[arg(long, conflicts_with_all = ["json", "partitions", "max_records", "max_seconds"])]
+    watch: bool,
+    /// How often --watch looks, in seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 1.0,
+        value_parser = parse_interval,
+        requires = "watch"
+    )]
+    every: f64,
+    /// The edges whose sockets --watch shows: where their metrics are (repeat
+    /// it, or separate with commas)
+    #[arg(long, value_name = "URL", value_delimiter = ',', requires = "watch")]
+    metrics: Vec<String>,
     #[command(flatten)]
     place: PlaceArgs,
 }
@@ -67,7 +87,17 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn parse_interval(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=3_600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected seconds from 0.1 to 3600".to_owned()),
+    }
+}
+
 pub(crate) fn run(args: &LagArgs) -> Result<ExitCode> {
+    if args.watch {
+        return watch::run(args);
+    }
     let runtime = crate::runtime()?;
     let log = runtime.block_on(args.place.open_log())?;
     let mut meter = LagMeter::new(log)?;
@@ -149,6 +179,8 @@ mod tests {
             assert!(parse_consumer(name).is_err(), "{name}");
         }
         assert_eq!(parse_seconds("1.5"), Ok(1.5));
+        assert_eq!(parse_interval("0.5"), Ok(0.5));
+        assert!(parse_interval("0").is_err() && parse_interval("NaN").is_err());
         assert!(parse_seconds("-1").is_err() && parse_seconds("inf").is_err());
     }
 }
