@@ -40,6 +40,7 @@ pub(crate) struct RegistryUrlArgs {
         long,
         alias = "registry",
         env = "SCHEMA_REGISTRY_URL",
+        hide_env_values = true,
         value_name = "URL"
     )]
     registry_url: Option<String>,

@@ -12,9 +12,9 @@ use crate::rebuild::bar::Bar;
 /// Fills a generation that nobody reads from the beginning of the log, as
 /// `tidings rebuild` does; then inserts the same documents, read back, by the
 /// store's own bulk way into collections, indexes or tables that are set up
-/// alike; then deletes both. Rates are documents a second. The log and the
-/// view that is read stay as they are; in a data folder, `tidings dev` must not
-/// be running. Holds all documents of the view in memory.
+/// alike; then deletes both. Rates are documents a second. The view that
+/// is read stays as it is; what cannot be applied becomes a dead letter once
+/// more. In a data folder, `tidings dev` must not be running. Holds all documents of the view in memory.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

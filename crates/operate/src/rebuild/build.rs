@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use tidings_projection::{ProjectionError, Throttle};
+use tidings_views::StoreError;
 use tidings_views::generation::{Builder, Generation, State, change};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -155,7 +156,7 @@ impl Builds<'_> {
 
     /// Fills the generation until it has reached the live end.
     pub(super) async fn fill(&self) -> Result<(), RebuildError> {
-        self.view.store.filling(self.generation, true).await?;
+        self.say_filling(true).await?;
         let stop = self.stop.child_token();
         let mut members = self.start(&stop);
         let filled = tokio::select! {
@@ -170,7 +171,21 @@ impl Builds<'_> {
             }
         }
         result?;
-        Ok(self.view.store.filling(self.generation, false).await?)
+        self.say_filling(false).await
+    }
+
+    /// Tells the store that filling begins or has ended, once it listens.
+    async fn say_filling(&self, is_begun: bool) -> Result<(), RebuildError> {
+        loop {
+            let told = self.view.store.filling(self.generation, is_begun).await;
+            match told {
+                Err(error @ (StoreError::Transient(_) | StoreError::Saturated(_))) => {
+                    tracing::debug!(%error, "the store cannot be told of the rebuild");
+                    self.pause().await?;
+                }
+                told => return Ok(told?),
+            }
+        }
     }
 
     fn start(&self, stop: &CancellationToken) -> JoinSet<Result<(), ProjectionError>> {

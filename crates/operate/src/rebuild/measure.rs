@@ -34,6 +34,9 @@ pub async fn measure(
     stop: &CancellationToken,
     watch: &(dyn Fn(&Progress) + Sync),
 ) -> Result<Measured, RebuildError> {
+    if !view.has_documents() {
+        return Err(RebuildError::NoDocuments(view.name));
+    }
     view.store.delete(MEASURED).await?;
     let builder = this_process();
     let build = Builds {
@@ -52,9 +55,11 @@ pub async fn measure(
         let took = started.elapsed();
         let records = build.applied().await?;
         let raw = view.bulk_insert(MEASURED, raw).await?;
-        Ok(Measured { records, took, raw })
+        Ok::<_, RebuildError>(Measured { records, took, raw })
     }
     .await;
-    view.store.delete(MEASURED).await?;
-    measured
+    let deleted = view.store.delete(MEASURED).await;
+    let measured = measured?;
+    deleted?;
+    Ok(measured)
 }

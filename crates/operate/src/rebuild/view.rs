@@ -158,6 +158,11 @@ impl View {
         (self.projection)(generation).generation(generation)
     }
 
+    /// Whether the view has documents of its own.
+    pub(super) fn has_documents(&self) -> bool {
+        self.bulk.is_some()
+    }
+
     /// Inserts the documents of a generation once more, in the store's own way.
     pub(super) async fn bulk_insert(
         &self,

@@ -157,6 +157,8 @@ impl Reset {
         if options.dry_run || changes.is_empty() {
             return Ok(changes);
         }
+        // There must be something to keep positions in.
+        self.store.mend().await?;
         let before = Undo::read(&*self.log, &self.consumer)?;
         let undo = Undo::of(&changes, &stored, before.as_ref(), self.by.clone());
         undo.write(&*self.log, &self.consumer)?;
@@ -165,7 +167,8 @@ impl Reset {
     }
 
     /// Sets the partitions of the last reset to where they stood before it. One
-    /// that was set back and has come further meanwhile stays.
+    /// that was set back and has come further meanwhile stays, and so does one
+    /// that stands before where it was set back to: its store was emptied.
     ///
     /// # Errors
     /// [`ResetError`]; it can be called again.
@@ -190,8 +193,10 @@ impl Reset {
         {
             let now = offset_of(*partition, &stored);
             let has_all = to < from && now >= *from;
+            // The store has lost what it had: what it stands at is true.
+            let has_lost = to < from && now < *to;
             let (_, end) = self.log.watermarks(Topic::MessageDelivered, *partition)?;
-            if now != *from && !has_all {
+            if now != *from && !has_all && !has_lost {
                 changes.push(Change {
                     partition: *partition,
                     from: now,

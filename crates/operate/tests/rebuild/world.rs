@@ -1,5 +1,6 @@
 //! A log in Kafka with decisions in it, and who writes, keeps and reads a view.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -269,5 +270,24 @@ pub(crate) async fn assert_view_of(
         row.settings_rev = row.settings_rev.min(0);
     }
     assert_eq!(view.events.len(), model.events.len(), "number of events");
+    assert_same("conversations", &view.conversations, &model.conversations);
+    assert_same("members", &view.members, &model.members);
+    assert_same("messages", &view.messages, &model.messages);
+    assert_same("edits", &view.edits, &model.edits);
+    assert_same("hidden", &view.hidden, &model.hidden);
+    assert_same("outcomes", &view.outcomes, &model.outcomes);
     assert!(view == model, "generation {generation} is not the model");
+}
+
+/// Shows the first row that differs.
+fn assert_same<K, V>(what: &str, view: &BTreeMap<K, V>, model: &BTreeMap<K, V>)
+where
+    K: Ord + std::fmt::Debug,
+    V: PartialEq + std::fmt::Debug,
+{
+    for (key, expected) in model {
+        assert_eq!(view.get(key), Some(expected), "{what} {key:?}");
+    }
+    let more = view.keys().find(|key| !model.contains_key(key));
+    assert!(more.is_none(), "{what} {more:?} is not in the model");
 }

@@ -276,7 +276,8 @@ impl Signals for Place {
             users.insert(user.clone(), Arc::clone(&conversations));
             users.len() > 1
         };
-        // Asked before: what is said while the listening begins may be missed.
+        // Asked before and after: what is said while listening begins or breaks
+        // off may be missed. To hear it twice does no harm.
         let hears_it = inner.listening.is_on(tenant);
         inner.listening.want(tenant);
         let joined = if inner.outage.is_up() {
@@ -286,7 +287,7 @@ impl Signals for Place {
         };
         match joined {
             Some(joined) => {
-                if joined.is_first && !hears_it {
+                if joined.is_first && !(hears_it && inner.listening.is_on(tenant)) {
                     inner.hear_presence(tenant, user, true, conversations);
                 }
                 if others_here && !joined.edge_was_known {
@@ -320,7 +321,7 @@ impl Signals for Place {
         };
         match left {
             Some(nowhere) => {
-                if nowhere && !hears_it {
+                if nowhere && !(hears_it && inner.listening.is_on(tenant)) {
                     inner.hear_presence(tenant, user, false, conversations);
                 }
             }
@@ -349,7 +350,8 @@ impl Signals for Place {
         let buried = inner
             .register
             .bury(tenant, user, orphan.edge, &conversations);
-        if inner.note(buried.await) == Some(true) && !hears_it {
+        let is_gone = inner.note(buried.await) == Some(true);
+        if is_gone && !(hears_it && inner.listening.is_on(tenant)) {
             inner.hear_presence(tenant, user, false, conversations);
         }
     }

@@ -243,6 +243,13 @@ impl Registry {
                 let value = answer.json().await;
                 Ok(Some(value.map_err(|error| self.unanswered(error))?))
             }
+            // Asking again does not help: who asks, or how, is not welcome.
+            status if status.is_client_error() && !is_passing(status) => {
+                Err(RegistryError::Refused {
+                    subject: path.to_owned(),
+                    message: format!("HTTP status {status}"),
+                })
+            }
             status => Err(self.unavailable(format!("HTTP status {status}"))),
         }
     }
@@ -288,6 +295,14 @@ impl Registry {
             None => error.to_string(),
         })
     }
+}
+
+/// Whether what was refused may be granted by and by.
+fn is_passing(status: reqwest::StatusCode) -> bool {
+    matches!(
+        status,
+        reqwest::StatusCode::REQUEST_TIMEOUT | reqwest::StatusCode::TOO_MANY_REQUESTS
+    )
 }
 
 /// A URL as it may be shown.

@@ -152,7 +152,13 @@ impl<'a> Bulk<'a> {
     async fn take_answer(&mut self) -> Result<(), StoreError> {
         if let Some(answer) = self.under_way.join_next().await {
             let answer = answer.map_err(|error| StoreError::Fatal(error.to_string()))?;
-            self.failures.extend(answer?);
+            let failures = answer?;
+            let is_gone = |failure: &Failure| failure.status == StatusCode::NOT_FOUND;
+            if failures.iter().any(is_gone) {
+                tracing::warn!("an index of the search view is gone; building the view again");
+                forget_positions(self.client, self.names).await?;
+            }
+            self.failures.extend(failures);
         }
         Ok(())
     }
@@ -164,13 +170,6 @@ impl<'a> Bulk<'a> {
             self.take_answer().await?;
         }
         let mut failures = std::mem::take(&mut self.failures);
-        if failures
-            .iter()
-            .any(|failure| failure.status == StatusCode::NOT_FOUND)
-        {
-            tracing::warn!("an index of the search view is gone; building the view again");
-            forget_positions(self.client, self.names).await?;
-        }
         // What passes comes first: a document that is refused will be so when
         // the others are written.
         failures.sort_by_key(|failure| failure.status == StatusCode::BAD_REQUEST);
