@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Which of our crates each of our crates may depend on, tests apart.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("tidings-domain", &[]),
     ("tidings-wire", &["tidings-domain"]),
     ("tidings-sqlite", &[]),
@@ -127,6 +127,16 @@ const ARROWS: [(&str, &[&str]); 18] = [
         ],
     ),
     ("tidings-testkit", &[]),
+    (
+        "tidings-simulator",
+        &[
+            "tidings-domain",
+            "tidings-wire",
+            "tidings-log",
+            "tidings-service",
+            "tidings-sequencer",
+        ],
+    ),
     ("tidings-tests", &[]),
 ];
 

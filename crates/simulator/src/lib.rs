@@ -1,0 +1,24 @@
+//! A deterministic simulator: real sequencers over a simulated log and clock,
+//! with clients that resend and readers that reconnect, driven by one seed.
+//!
+//! * [`Plan`] is what happens, made from a seed before anything runs: so a
+//!   failing one can be made shorter and still means the same.
+//! * `log` is what is durable, `side` a sequencer's way to it; both fail as the
+//!   plan says. `reader` is a client's way back.
+//! * [`run`] plays a plan; `checker` then reads the log by rules of its own.
+//! * [`shrink`] takes out of a failing plan what it does not need to fail.
+//!
+//! Not simulated: projections, edges and sockets.
+
+mod checker;
+mod log;
+mod plan;
+mod random;
+mod reader;
+mod run;
+mod shrink;
+mod side;
+
+pub use plan::{Plan, Step};
+pub use run::{Counts, Failure, Simulator};
+pub use shrink::shrink;

@@ -1,0 +1,543 @@
+use std::fmt;
+use std::ops::AddAssign;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tidings_domain::{
+    Command, CommandBody, Content, ConversationId, Kind, TempId, Tenant, Timestamp, Update, UserId,
+};
+use tidings_log::SequencerEvent;
+use tidings_sequencer::{Clock, Parts, Sequencer, SequencerOptions};
+use tidings_service::health::Condition;
+use tidings_wire::{Codec, Delivered, Topic, TraceParent, delivered_header, partition_of};
+use tokio_util::sync::CancellationToken;
+
+use crate::checker::Checker;
+use crate::log::SimulatedLog;
+use crate::plan::{Ask, CLIENTS, Fate, PARTITIONS, Plan, SEQUENCERS, Step, Told};
+use crate::reader::Reader;
+use crate::side::Side;
+
+/// When it begins, in milliseconds since the Unix epoch.
+const START: i64 = 1_100_520_000_000;
+/// After so many turns without faults everything must be decided.
+const PATIENCE: usize = 400;
+
+/// Plays plans.
+#[derive(Clone)]
+pub struct Simulator {
+    codec: Codec,
+}
+
+/// What was met, and how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Commands decided for the first time.
+    pub decided: usize,
+    /// Commands decided to be known already.
+    pub duplicates: usize,
+    /// Claims and decisions that were appended before the faults ended.
+    pub amid_faults: usize,
+    /// Sequencers that died.
+    pub crashes: usize,
+    /// Partitions that went to another sequencer.
+    pub rebalances: usize,
+    /// Decisions of sequencers that were not the owner any more.
+    pub zombie_decisions: usize,
+    /// Commands that clients sent again.
+    pub resends: usize,
+    /// Commands, or their acknowledgements, that were lost.
+    pub lost: usize,
+    /// Commands that were appended twice.
+    pub repeated: usize,
+    /// Commands that the log delivered again.
+    pub redelivered: usize,
+    /// Produces that failed.
+    pub failed_produces: usize,
+    /// Readers that began again at a mark.
+    pub reconnects: usize,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.decided += more.decided;
+        self.duplicates += more.duplicates;
+        self.amid_faults += more.amid_faults;
+        self.crashes += more.crashes;
+        self.rebalances += more.rebalances;
+        self.zombie_decisions += more.zombie_decisions;
+        self.resends += more.resends;
+        self.lost += more.lost;
+        self.repeated += more.repeated;
+        self.redelivered += more.redelivered;
+        self.failed_produces += more.failed_produces;
+        self.reconnects += more.reconnects;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} commands decided, {} known already, {} records amid faults; {} crashes, {} rebalances, {} decisions of \
+             zombies, {} failed produces, {} redelivered; clients: {} resends, {} lost, {} \
+             repeated, {} reconnects",
+            self.decided,
+            self.duplicates,
+            self.amid_faults,
+            self.crashes,
+            self.rebalances,
+            self.zombie_decisions,
+            self.failed_produces,
+            self.redelivered,
+            self.resends,
+            self.lost,
+            self.repeated,
+            self.reconnects
+        )
+    }
+}
+
+/// Something is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What.
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Default for Simulator {
+    fn default() -> Self {
+        Self {
+            codec: Codec::locked(),
+        }
+    }
+}
+
+impl Simulator {
+    /// Plays a plan and checks what came of it. Each line of what happens is
+    /// given to `trace`.
+    ///
+    /// # Errors
+    /// What does not hold. A panic of the code under test is one, too.
+    pub fn run(&self, plan: &Plan, trace: &mut dyn FnMut(String)) -> Result<Counts, Failure> {
+        let played = catch_unwind(AssertUnwindSafe(|| {
+            let mut scene = Scene::new(&self.codec);
+            scene.play(plan, trace).map(|()| scene.counts)
+        }));
+        let result = played.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(format!("a panic: {}", text.unwrap_or("without a text")))
+        });
+        result.map_err(|what| Failure { what })
+    }
+}
+
+struct Scene<'a> {
+    codec: &'a Codec,
+    log: SimulatedLog,
+    now_ms: Arc<AtomicU64>,
+    sequencers: Vec<(Sequencer, Side)>,
+    /// Who was given each partition last.
+    given: [Option<usize>; PARTITIONS as usize],
+    /// What dead sequencers had produced and may yet be appended.
+    orphans: Vec<Side>,
+    clients: Vec<Client>,
+    readers: Vec<Reader>,
+    counts: Counts,
+    /// How much of each partition was told of.
+    traced: [i64; PARTITIONS as usize],
+}
+
+struct Client {
+    tenant: Tenant,
+    user: UserId,
+    /// What it sent, and whether it was told that it is durable.
+    sent: Vec<(Command, bool)>,
+}
+
+fn parse<T, E: fmt::Display>(parsed: Result<T, E>) -> T {
+    // Names that are written here are good ones.
+    parsed.unwrap_or_else(|error| panic!("{error}"))
+}
+
+impl<'a> Scene<'a> {
+    fn new(codec: &'a Codec) -> Self {
+        let client = |n: usize| Client {
+            tenant: parse(Tenant::parse(if n + 1 == CLIENTS {
+                "other"
+            } else {
+                "acme"
+            })),
+            user: parse(UserId::parse(&format!("u{n}"))),
+            sent: Vec::new(),
+        };
+        let mut scene = Self {
+            codec,
+            log: SimulatedLog::default(),
+            now_ms: Arc::default(),
+            sequencers: Vec::new(),
+            given: [None; PARTITIONS as usize],
+            orphans: Vec::new(),
+            clients: (0..CLIENTS).map(client).collect(),
+            readers: (0..CLIENTS).map(|_| Reader::default()).collect(),
+            counts: Counts::default(),
+            traced: [0; PARTITIONS as usize],
+        };
+        scene.sequencers = (0..SEQUENCERS).map(|_| scene.sequencer()).collect();
+        scene
+    }
+
+    fn sequencer(&self) -> (Sequencer, Side) {
+        let side = Side::new(&self.log);
+        let (day, since) = (Arc::clone(&self.now_ms), Arc::clone(&self.now_ms));
+        let sequencer = Sequencer::new(Parts {
+            log: Box::new(side.clone()),
+            reader: Arc::new(self.log.clone()),
+            codec: self.codec.clone(),
+            clock: Clock::new(
+                move || Timestamp(START + day.load(Ordering::Relaxed) as i64),
+                move || Duration::from_millis(since.load(Ordering::Relaxed)),
+            ),
+            options: SequencerOptions {
+                // Saved often, so that much happens between pieces and checkpoint.
+                checkpoint_interval: Duration::from_millis(300),
+                max_in_flight: 8,
+                // The jitter is not of the seed's making. Of one millisecond
+                // nothing is left by the time the clock shows the next.
+                first_wait: Duration::from_millis(1),
+                longest_wait: Duration::from_millis(1),
+                ..SequencerOptions::default()
+            },
+            ready: Condition::new("partitions"),
+            stop: CancellationToken::new(),
+        });
+        (sequencer, side)
+    }
+
+    fn pass(&self, ms: u64) {
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    fn play(&mut self, plan: &Plan, trace: &mut dyn FnMut(String)) -> Result<(), String> {
+        for (number, step) in plan.steps.iter().enumerate() {
+            let ms = self.now_ms.load(Ordering::Relaxed);
+            trace(format!("{number:>3} {ms:>6} ms  {step:?}"));
+            self.step(*step)?;
+            self.tell_appended(trace)?;
+        }
+        trace("    no more faults".to_owned());
+        self.finish()?;
+        self.tell_appended(trace)?;
+        let clients = self.clients.iter();
+        let sent = clients.flat_map(|client| client.sent.iter().map(|(command, _)| command));
+        let checked = Checker::new(&self.log, self.codec).check(sent, &self.readers)?;
+        self.counts.zombie_decisions += checked.void;
+        self.counts.duplicates += checked.duplicates;
+        self.counts.decided += checked.decided;
+        Ok(())
+    }
+
+    /// Tells what was appended to `message.delivered` since the last time.
+    fn tell_appended(&mut self, trace: &mut dyn FnMut(String)) -> Result<(), String> {
+        for (partition, traced) in (0..).zip(&mut self.traced) {
+            for stored in self
+                .log
+                .from(Topic::MessageDelivered, partition, *traced, usize::MAX)
+            {
+                let text = match delivered_header(&stored.record).map_err(|e| e.to_string())? {
+                    Delivered::Claim(by) => format!("claim of epoch {}", by.epoch),
+                    Delivered::Decided(marked) => {
+                        format!("epoch {} decides {}", marked.by.epoch, marked.input)
+                    }
+                };
+                trace(format!(
+                    "{:>15}delivered/{partition}@{}: {text}",
+                    "", stored.offset
+                ));
+                *traced = stored.offset + 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), String> {
+        match step {
+            Step::Ask {
+                client,
+                conversation,
+                foreign,
+                what,
+                fate,
+            } => {
+                self.ask(client, conversation, foreign, what, fate)?;
+            }
+            Step::Resend {
+                client,
+                which,
+                fate,
+            } => {
+                let count = self.clients[client].sent.len();
+                if count > 0 {
+                    self.counts.resends += 1;
+                    self.send(client, which % count, fate)?;
+                }
+            }
+            Step::Read { client, most } => {
+                self.readers[client].read(&self.log, most)?;
+            }
+            Step::Reconnect { client } => {
+                self.counts.reconnects += 1;
+                self.readers[client].reconnect(&self.log)?;
+            }
+            Step::Turn { sequencer, times } => {
+                for _ in 0..times {
+                    self.turn(sequencer)?;
+                }
+            }
+            Step::Work { sequencer, times } => {
+                for _ in 0..times {
+                    self.pass(1);
+                    self.turn(sequencer)?;
+                    self.flush(sequencer, usize::MAX);
+                }
+            }
+            Step::Flush { sequencer, most } => self.flush(sequencer, most),
+            Step::FailProduce {
+                sequencer,
+                appended,
+            } => {
+                let failed = self.sequencers[sequencer].1.fail(appended);
+                self.counts.failed_produces += usize::from(failed);
+            }
+            Step::FailReads { count } => self.log.fail_reads(count),
+            Step::Rebalance {
+                partition,
+                to,
+                told,
+            } => self.rebalance(partition, to, told),
+            Step::Crash { sequencer, land } => self.crash(sequencer, land),
+            Step::Redeliver { sequencer, back } => {
+                let again = self.sequencers[sequencer].1.redeliver(back);
+                self.counts.redelivered += again as usize;
+            }
+            Step::StaleSnapshot { partition, which } => self.stale_snapshot(partition, which),
+            Step::Pass { ms } => self.pass(ms),
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, sequencer: usize) -> Result<(), String> {
+        match self.sequencers[sequencer].0.turn() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("sequencer {sequencer} ended: {error}")),
+        }
+    }
+
+    fn flush(&mut self, sequencer: usize, most: usize) {
+        self.counts.amid_faults += self.sequencers[sequencer].1.flush(most);
+    }
+
+    fn rebalance(&mut self, partition: i32, to: usize, told: Told) {
+        let before = self.given[partition as usize].replace(to);
+        if let Some(before) = before.filter(|before| *before != to) {
+            self.counts.rebalances += 1;
+            let side = &self.sequencers[before].1;
+            match told {
+                Told::Revoked => side.tell(SequencerEvent::Revoked(vec![partition])),
+                Told::Lost => side.tell(SequencerEvent::Lost(vec![partition])),
+                Told::Nothing => {}
+            }
+        }
+        let event = SequencerEvent::Assigned(vec![partition]);
+        self.sequencers[to].1.tell(event);
+    }
+
+    fn crash(&mut self, sequencer: usize, land: usize) {
+        self.counts.crashes += 1;
+        self.flush(sequencer, land);
+        let fresh = self.sequencer();
+        let (_, side) = std::mem::replace(&mut self.sequencers[sequencer], fresh);
+        self.orphans.push(side);
+        // The group gives what it had to another.
+        for partition in 0..PARTITIONS {
+            if self.given[partition as usize] == Some(sequencer) {
+                self.rebalance(partition, (sequencer + 1) % SEQUENCERS, Told::Nothing);
+            }
+        }
+    }
+
+    fn stale_snapshot(&self, partition: i32, which: usize) {
+        let saved = self.log.all(Topic::ConversationState, partition);
+        if saved.is_empty() {
+            return;
+        }
+        let record = saved[which % saved.len()].record.clone();
+        // Each part of the window has its own key, which nobody else writes.
+        if !record
+            .key
+            .as_deref()
+            .unwrap_or_default()
+            .starts_with(b"window/")
+        {
+            self.log.append(Topic::ConversationState, partition, record);
+        }
+    }
+
+    fn ask(
+        &mut self,
+        client: usize,
+        conversation: usize,
+        foreign: bool,
+        what: Ask,
+        fate: Fate,
+    ) -> Result<(), String> {
+        // Of each tenant one makes the conversations.
+        let maker = |client: usize| if client + 1 == CLIENTS { client } else { 0 };
+        let made_by = |maker: usize| {
+            let made = parse(TempId::parse(&format!("c{conversation}")));
+            let Client { tenant, user, .. } = &self.clients[maker];
+            ConversationId::of_created(tenant, user, &made)
+        };
+        let other = if client + 1 == CLIENTS {
+            0
+        } else {
+            CLIENTS - 1
+        };
+        let next = vec![self.clients[(client + 1) % (CLIENTS - 1)].user.clone()];
+        let (from, id, temp_id, body) = match what {
+            Ask::Create => {
+                let from = maker(client);
+                let members = if from == 0 {
+                    vec![self.clients[1].user.clone()]
+                } else {
+                    Vec::new()
+                };
+                let body = CommandBody::Create {
+                    kind: Kind::Group,
+                    title: None,
+                    members,
+                };
+                (from, made_by(from), format!("c{conversation}"), body)
+            }
+            what => {
+                let at = maker(if foreign { other } else { client });
+                let temp_id = format!("m{}", self.clients[client].sent.len());
+                let body = match what {
+                    Ask::Create | Ask::Send => CommandBody::Send {
+                        content: Content::text("a text"),
+                        reply_to: None,
+                        thread: None,
+                        forwarded_from: None,
+                    },
+                    Ask::Add => CommandBody::Update(Update::AddMembers(next)),
+                    Ask::Remove => CommandBody::Update(Update::RemoveMembers(next)),
+                    Ask::Close => CommandBody::Update(Update::Close),
+                    Ask::Reopen => CommandBody::Update(Update::Reopen),
+                    Ask::Read => CommandBody::Read { up_to: 1 },
+                };
+                (client, made_by(at), temp_id, body)
+            }
+        };
+        let Client { tenant, user, .. } = &self.clients[from];
+        let command = Command {
+            tenant: tenant.clone(),
+            conversation_id: id,
+            sender: user.clone(),
+            temp_id: parse(TempId::parse(&temp_id)),
+            at: Timestamp(START + self.now_ms.load(Ordering::Relaxed) as i64),
+            body,
+        };
+        let sent = &mut self.clients[from].sent;
+        sent.push((command, false));
+        let which = sent.len() - 1;
+        self.send(from, which, fate)
+    }
+
+    fn send(&mut self, client: usize, which: usize, fate: Fate) -> Result<(), String> {
+        let (command, acknowledged) = &mut self.clients[client].sent[which];
+        let trace = TraceParent::new(1, 1, false).ok_or("no trace parent")?;
+        let record = self.codec.encode_command(command, trace);
+        let record = record.map_err(|error| error.to_string())?;
+        let topic = Topic::of_command(command);
+        let key = command.conversation_id.to_string();
+        let partition = partition_of(key.as_bytes(), PARTITIONS);
+        let times = match fate {
+            Fate::Lost => 0,
+            Fate::Acknowledged | Fate::AcknowledgementLost => 1,
+            Fate::Repeated => 2,
+        };
+        for _ in 0..times {
+            self.log.append(topic, partition, record.clone());
+        }
+        match fate {
+            Fate::Acknowledged => *acknowledged = true,
+            Fate::Lost | Fate::AcknowledgementLost => self.counts.lost += 1,
+            Fate::Repeated => {
+                *acknowledged = true;
+                self.counts.repeated += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// All faults end. Clients send again what they were not told of, zombies
+    /// go on until they are thrown out, and one sequencer gets everything.
+    fn finish(&mut self) -> Result<(), String> {
+        self.log.fail_reads(0);
+        for client in 0..CLIENTS {
+            for which in 0..self.clients[client].sent.len() {
+                if !self.clients[client].sent[which].1 {
+                    self.counts.resends += 1;
+                    self.send(client, which, Fate::Acknowledged)?;
+                }
+            }
+        }
+        let last = self.sequencers.len();
+        let fresh = self.sequencer();
+        self.sequencers.push(fresh);
+        for partition in 0..PARTITIONS {
+            self.rebalance(partition, last, Told::Nothing);
+        }
+        let mut quiet = 0;
+        for round in 0..PATIENCE {
+            self.pass(1);
+            for sequencer in 0..self.sequencers.len() {
+                self.turn(sequencer)?;
+            }
+            if round == 8 {
+                for orphan in std::mem::take(&mut self.orphans) {
+                    orphan.flush(usize::MAX);
+                }
+            }
+            let waiting: usize = self.sequencers.iter().map(|(_, side)| side.waiting()).sum();
+            quiet = if waiting == 0 { quiet + 1 } else { 0 };
+            // The zombies win what they can win, then the last one is alone.
+            if quiet > 12 || (round == PATIENCE / 2 && self.sequencers.len() > 1) {
+                if self.sequencers.len() == 1 {
+                    break;
+                }
+                self.sequencers = vec![self.sequencer()];
+                self.given = [Some(0); PARTITIONS as usize];
+                let all = (0..PARTITIONS).collect();
+                self.sequencers[0].1.tell(SequencerEvent::Assigned(all));
+                quiet = 0;
+            }
+            for (_, side) in &self.sequencers {
+                side.flush(usize::MAX);
+            }
+        }
+        for reader in &mut self.readers {
+            reader.read(&self.log, usize::MAX)?;
+        }
+        Ok(())
+    }
+}
