@@ -89,7 +89,7 @@ impl<'a> Checker<'a> {
                 command.temp_id.as_str().to_owned(),
             );
             must(self.first.contains_key(&key), || {
-                format!("{:?} was acknowledged and has no decision", key)
+                format!("{key:?} was acknowledged and has no decision")
             })?;
         }
         for (number, reader) in readers.iter().enumerate() {

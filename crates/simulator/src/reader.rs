@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use tidings_domain::Verdict;
-use tidings_log::{LogReader, Mark};
+use tidings_log::LogReader;
 use tidings_wire::{DeliveredStream, Judged, Topic};
 
 use crate::log::SimulatedLog;
@@ -51,18 +51,11 @@ impl Reader {
         self.stream = DeliveredStream::default();
         for (partition, next) in (0..).zip(&mut self.next) {
             let mark = log.mark(partition).map_err(|e| e.to_string())?;
-            let Mark { offset, current } = mark.unwrap_or(Mark {
-                offset: 0,
-                current: None,
-            });
-            self.stream.resume(partition, current);
             // What it has not read yet it must not jump over.
-            if offset > *next {
-                self.stream.resume(partition, None);
-                *next = 0;
-            } else {
-                *next = offset;
-            }
+            let known = mark.filter(|mark| mark.offset <= *next);
+            let (offset, current) = known.map_or((0, None), |mark| (mark.offset, mark.current));
+            self.stream.resume(partition, current);
+            *next = offset;
         }
         Ok(())
     }
