@@ -5,7 +5,7 @@
 //!   failing one can be made shorter and still means the same.
 //! * `log` is what is durable, `side` a sequencer's way to it; both fail as the
 //!   plan says. `reader` is a client's way back.
-//! * [`run`] plays a plan; `checker` then reads the log by rules of its own.
+//! * [`Simulator::run`] plays a plan; `checker` then reads the log by rules of its own.
 //! * [`shrink`] takes out of a failing plan what it does not need to fail.
 //!
 //! Not simulated: projections, edges and sockets.
