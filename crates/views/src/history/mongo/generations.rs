@@ -91,6 +91,15 @@ impl Generations for MongoHistory {
         Ok(updated.matched_count == 1)
     }
 
+    /// Makes the collections, so that none of several who fill them does: one
+    /// that finds no stamp drops what is there, and others may have written it.
+    async fn filling(&self, generation: Generation, is_begun: bool) -> Result<(), StoreError> {
+        match is_begun {
+            true => prepare::prepare(&self.of(generation)).await,
+            false => Ok(()),
+        }
+    }
+
     async fn delete(&self, generation: Generation) -> Result<(), StoreError> {
         prepare::delete(&self.of(generation)).await
     }
