@@ -138,6 +138,14 @@ async fn apply_to_history(
     })
 }
 
+/// Documents as the store keeps them.
+fn encoded<T>(
+    documents: &[T],
+    encode: impl Fn(&T) -> Result<StoredDocument, StoreError>,
+) -> Result<Vec<StoredDocument>, StoreError> {
+    documents.iter().map(encode).collect()
+}
+
 struct OfHistory {
     truth: HistoryTruth,
     store: Arc<dyn HistoryAudit>,
@@ -160,10 +168,7 @@ impl Truth for OfHistory {
         kind: &'static str,
         each: &mut (dyn FnMut(Vec<StoredDocument>) -> Result<(), StoreError> + Send),
     ) -> Result<(), VerifyError> {
-        let mut encode = |documents: Vec<_>| {
-            let encoded = documents.iter().map(|it| self.store.encode(it));
-            each(encoded.collect::<Result<_, _>>()?)
-        };
+        let mut encode = |documents: Vec<_>| each(encoded(&documents, |it| self.store.encode(it))?);
         Ok(self.truth.scan(kind, &mut encode).await?)
     }
 
@@ -174,8 +179,7 @@ impl Truth for OfHistory {
         _seen: &[StoredDocument],
     ) -> Result<Vec<StoredDocument>, VerifyError> {
         let documents = self.truth.get(kind, keys).await?;
-        let encoded = documents.iter().map(|it| self.store.encode(it));
-        Ok(encoded.collect::<Result<_, _>>()?)
+        Ok(encoded(&documents, |it| self.store.encode(it))?)
     }
 
     async fn fork(&self) -> Result<Box<dyn Truth>, VerifyError> {
@@ -229,10 +233,7 @@ impl Truth for OfSearch {
         kind: &'static str,
         each: &mut (dyn FnMut(Vec<StoredDocument>) -> Result<(), StoreError> + Send),
     ) -> Result<(), VerifyError> {
-        let mut encode = |documents: Vec<_>| {
-            let encoded = documents.iter().map(|it| self.store.encode(it));
-            each(encoded.collect::<Result<_, _>>()?)
-        };
+        let mut encode = |documents: Vec<_>| each(encoded(&documents, |it| self.store.encode(it))?);
         Ok(self.truth.scan(kind, &mut encode).await?)
     }
 
@@ -243,8 +244,7 @@ impl Truth for OfSearch {
         _seen: &[StoredDocument],
     ) -> Result<Vec<StoredDocument>, VerifyError> {
         let documents = self.truth.get(kind, keys).await?;
-        let encoded = documents.iter().map(|it| self.store.encode(it));
-        Ok(encoded.collect::<Result<_, _>>()?)
+        Ok(encoded(&documents, |it| self.store.encode(it))?)
     }
 
     async fn fork(&self) -> Result<Box<dyn Truth>, VerifyError> {

@@ -101,6 +101,13 @@ impl Inner {
         }
     }
 
+    /// Whether what was said of a tenant since `before` was asked is heard here
+    /// anyway. What is said while listening begins or breaks off may be missed;
+    /// to hear it twice does no harm.
+    fn heard_since(&self, before: bool, tenant: &Tenant) -> bool {
+        before && self.listening.is_on(tenant)
+    }
+
     fn hear_presence(
         &self,
         tenant: &Tenant,
@@ -276,9 +283,7 @@ impl Signals for Place {
             users.insert(user.clone(), Arc::clone(&conversations));
             users.len() > 1
         };
-        // Asked before and after: what is said while listening begins or breaks
-        // off may be missed. To hear it twice does no harm.
-        let hears_it = inner.listening.is_on(tenant);
+        let heard = inner.listening.is_on(tenant);
         inner.listening.want(tenant);
         let joined = if inner.outage.is_up() {
             inner.note(inner.register.join(tenant, user, &conversations).await)
@@ -287,7 +292,7 @@ impl Signals for Place {
         };
         match joined {
             Some(joined) => {
-                if joined.is_first && !(hears_it && inner.listening.is_on(tenant)) {
+                if joined.is_first && !inner.heard_since(heard, tenant) {
                     inner.hear_presence(tenant, user, true, conversations);
                 }
                 if others_here && !joined.edge_was_known {
@@ -313,7 +318,7 @@ impl Signals for Place {
             }
             is_empty
         };
-        let hears_it = inner.listening.is_on(tenant);
+        let heard = inner.listening.is_on(tenant);
         let left = if inner.outage.is_up() {
             inner.note(inner.register.leave(tenant, user, &conversations).await)
         } else {
@@ -321,7 +326,7 @@ impl Signals for Place {
         };
         match left {
             Some(nowhere) => {
-                if nowhere && !(hears_it && inner.listening.is_on(tenant)) {
+                if nowhere && !inner.heard_since(heard, tenant) {
                     inner.hear_presence(tenant, user, false, conversations);
                 }
             }
@@ -346,12 +351,12 @@ impl Signals for Place {
     async fn bury(&self, orphan: &Orphan, conversations: Arc<[ConversationId]>) {
         let inner = &self.inner;
         let (tenant, user) = (&orphan.tenant, &orphan.user_id);
-        let hears_it = inner.listening.is_on(tenant);
+        let heard = inner.listening.is_on(tenant);
         let buried = inner
             .register
             .bury(tenant, user, orphan.edge, &conversations);
         let is_gone = inner.note(buried.await) == Some(true);
-        if is_gone && !(hears_it && inner.listening.is_on(tenant)) {
+        if is_gone && !inner.heard_since(heard, tenant) {
             inner.hear_presence(tenant, user, false, conversations);
         }
     }

@@ -3,10 +3,12 @@
 use rusqlite::types::{Value as Column, ValueRef};
 use rusqlite::{Row, params_from_iter};
 use serde_json::{Map, Value};
+use tidings_sqlite::Database;
 use uuid::Uuid;
 
-use super::{Part, Raw, Replacement, StoredDocument};
-use crate::sqlite_file::Scoped;
+use super::{EachPage, Part, Raw, Replacement, StoredDocument};
+use crate::StoreError;
+use crate::sqlite_file::{Scoped, Tables, read};
 
 /// Rows read at once.
 pub(crate) const PAGE: usize = 1_000;
@@ -30,6 +32,52 @@ pub(crate) struct Table {
     pub(crate) separator: char,
     /// The column that guards it, if that is no field of it.
     pub(crate) version: Option<usize>,
+}
+
+/// Gives out all rows of a table, where it is there, page by page.
+pub(crate) async fn scan(
+    database: &Database,
+    tables: Tables,
+    table: &'static Table,
+    part: &Part,
+    each: EachPage<'_>,
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let (from, part) = (after.take(), part.clone());
+        let page = read(database, move |connection| {
+            let connection = tables.on(connection);
+            match connection.has(table.name)? {
+                true => table.page(&connection, &part, from.as_deref()),
+                false => Ok((Vec::new(), None)),
+            }
+        });
+        let (documents, next) = page.await?;
+        each(documents)?;
+        match next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The rows with these keys, where the table is there.
+pub(crate) async fn get(
+    database: &Database,
+    tables: Tables,
+    table: &'static Table,
+    keys: &[String],
+) -> Result<Vec<StoredDocument>, StoreError> {
+    let keys = keys.to_vec();
+    read(database, move |connection| {
+        let connection = tables.on(connection);
+        if !connection.has(table.name)? {
+            return Ok(Vec::new());
+        }
+        let rows = table.get(&connection, &keys, columns)?;
+        Ok(rows.into_iter().map(|row| table.document(row)).collect())
+    })
+    .await
 }
 
 /// What stands in a column of a key.

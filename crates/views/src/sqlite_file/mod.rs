@@ -26,32 +26,34 @@ pub(crate) async fn replace_register(
     register: &Register,
 ) -> Result<bool, StoreError> {
     let register = register.clone();
-    let replaced = Arc::new(Mutex::new(false));
-    let told = Arc::clone(&replaced);
     run(database, move |connection| {
-        *told.lock() = register::replace(connection, view, &register)?;
-        Ok(())
+        register::replace(connection, view, &register)
     })
-    .await?;
-    let replaced = *replaced.lock();
-    Ok(replaced)
+    .await
 }
 
-/// Runs a job on the writer thread and waits until it is durable.
-pub(crate) async fn run(
+/// Runs a job on the writer thread and waits until it is durable; gives what it
+/// gave.
+pub(crate) async fn run<T: Send + 'static>(
     database: &Database,
-    job: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
-) -> Result<(), StoreError> {
+    job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> Result<T, StoreError> {
+    let given = Arc::new(Mutex::new(None));
+    let gives = Arc::clone(&given);
+    let job = move |connection: &Connection| {
+        *gives.lock() = Some(job(connection)?);
+        Ok(())
+    };
     let (done, durable) = oneshot::channel();
     let done = move |result: Result<(), Error>| {
         // Nobody listens any more when the projection has been stopped.
         drop(done.send(result));
     };
     database.submit(Priority::View, Box::new(job), Box::new(done));
-    durable
-        .await
-        .map_err(|_| StoreError::Fatal("the writer thread has stopped".to_owned()))?
-        .map_err(classify)
+    let stopped = || StoreError::Fatal("the writer thread has stopped".to_owned());
+    durable.await.map_err(|_| stopped())?.map_err(classify)?;
+    let given = given.lock().take();
+    given.ok_or_else(stopped)
 }
 
 /// Reads off the runtime's threads: a read may wait for the disk.

@@ -58,6 +58,13 @@ impl Scoped<'_> {
         self.tables.statement(name).into_owned()
     }
 
+    /// Whether there is such a table or index.
+    pub(crate) fn has(&self, name: &str) -> rusqlite::Result<bool> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = ?1")?
+            .exists([self.name(name)])
+    }
+
     pub(crate) fn prepare_cached(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
         self.connection.prepare_cached(&self.tables.statement(sql))
     }

@@ -2,17 +2,18 @@
 
 use async_trait::async_trait;
 use rusqlite::types::Value as Column;
-use rusqlite::{OptionalExtension, Row, params_from_iter};
+use rusqlite::{Row, params_from_iter};
 use tidings_domain::{
     CommandKey, ConversationId, FirstOutcome, HiddenRow, MessageId, OutcomeRow, Rows, Timestamp,
 };
 
 use super::{SqliteHistory, read, row, schema, write};
-use crate::audit::sqlite::{Sort, Table};
+use crate::audit::sqlite::{Sort, Table, get, scan};
 use crate::audit::{
     Audit, EachPage, Flaw, HistoryAudit, HistoryDocument, OutcomeKeeping, OutcomeSort, Part,
     Replacement, StoredDocument,
 };
+use crate::generation::Generations;
 use crate::history::outcome::of_event;
 use crate::sqlite_file::Scoped;
 use crate::{Position, StoreError};
@@ -430,23 +431,12 @@ impl SqliteHistory {
 
 /// The stamp of the tables' version, if there is one.
 fn stamp(connection: &Scoped<'_>) -> rusqlite::Result<Option<i64>> {
-    if !has_table(connection, "history_schema")? {
+    if !connection.has("history_schema")? {
         return Ok(None);
     }
     connection.query_row("SELECT max(version) FROM history_schema", [], |row| {
         row.get(0)
     })
-}
-
-fn has_table(connection: &Scoped<'_>, name: &str) -> rusqlite::Result<bool> {
-    connection
-        .query_row(
-            "SELECT 1 FROM sqlite_schema WHERE name = ?1",
-            [connection.name(name)],
-            |_| Ok(()),
-        )
-        .optional()
-        .map(|found| found.is_some())
 }
 
 /// The indexes that searches of the tables need.
@@ -465,13 +455,7 @@ impl Audit for SqliteHistory {
     }
 
     async fn positions(&self) -> Result<Vec<Position>, StoreError> {
-        self.read(
-            |connection| match has_table(connection, "history_positions")? {
-                true => read::positions(connection),
-                false => Ok(Vec::new()),
-            },
-        )
-        .await
+        self.reached().await
     }
 
     async fn flaws(&self) -> Result<Vec<Flaw>, StoreError> {
@@ -499,7 +483,7 @@ impl Audit for SqliteHistory {
             if !is_other {
                 let tables = TABLES.iter().map(|table| table.name);
                 for name in tables.chain(["history_positions"]).chain(INDEXES) {
-                    if !has_table(connection, name)? {
+                    if !connection.has(name)? {
                         flaws.push(Flaw::mendable(format!("{name} is not there")));
                     }
                 }
@@ -530,23 +514,7 @@ impl Audit for SqliteHistory {
         each: EachPage<'_>,
     ) -> Result<(), StoreError> {
         let table = table(kind, OutcomeKeeping::Counting)?;
-        if !self
-            .read(|connection| has_table(connection, table.name))
-            .await?
-        {
-            return Ok(());
-        }
-        let mut after = None;
-        loop {
-            let (from, part) = (after.take(), part.clone());
-            let page = self.read(move |connection| table.page(connection, &part, from.as_deref()));
-            let (documents, next) = page.await?;
-            each(documents)?;
-            match next {
-                Some(next) => after = Some(next),
-                None => return Ok(()),
-            }
-        }
+        scan(&self.database, self.tables, table, part, each).await
     }
 
     async fn get(
@@ -554,14 +522,12 @@ impl Audit for SqliteHistory {
         kind: &'static str,
         keys: &[String],
     ) -> Result<Vec<StoredDocument>, StoreError> {
-        let (table, keys) = (table(kind, OutcomeKeeping::Counting)?, keys.to_vec());
-        self.read(move |connection| {
-            if !has_table(connection, table.name)? {
-                return Ok(Vec::new());
-            }
-            let rows = table.get(connection, &keys, crate::audit::sqlite::columns)?;
-            Ok(rows.into_iter().map(|row| table.document(row)).collect())
-        })
+        get(
+            &self.database,
+            self.tables,
+            table(kind, OutcomeKeeping::Counting)?,
+            keys,
+        )
         .await
     }
 
@@ -569,9 +535,7 @@ impl Audit for SqliteHistory {
         let mut replaced = 0;
         for chunk in replacements.chunks(write::ROWS_A_JOB) {
             let chunk = chunk.to_vec();
-            let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-            let counted = std::sync::Arc::clone(&count);
-            self.run(move |connection| {
+            let done = self.run(move |connection| {
                 let mut done = 0;
                 for replacement in &chunk {
                     let Some(table) = replacement.kind().and_then(|kind| Table::of(&TABLES, kind))
@@ -582,23 +546,19 @@ impl Audit for SqliteHistory {
                         done += 1;
                     }
                 }
-                counted.store(done, std::sync::atomic::Ordering::Release);
-                Ok(())
-            })
-            .await?;
-            replaced += count.load(std::sync::atomic::Ordering::Acquire);
+                Ok(done)
+            });
+            replaced += done.await?;
         }
         Ok(replaced)
     }
 
     async fn set_position(&self, seen: Option<Position>, to: Position) -> Result<bool, StoreError> {
-        let is_set = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let set = std::sync::Arc::clone(&is_set);
         self.run(move |connection| {
             let all = read::positions(connection)?;
             let now = all.into_iter().find(|at| at.partition == to.partition);
             if now != seen {
-                return Ok(());
+                return Ok(false);
             }
             connection.execute(
                 "DELETE FROM history_positions WHERE partition = ?1",
@@ -608,11 +568,9 @@ impl Audit for SqliteHistory {
                 schema::UPSERT_POSITION,
                 params_from_iter(write::position_values(&to)),
             )?;
-            set.store(true, std::sync::atomic::Ordering::Release);
-            Ok(())
+            Ok(true)
         })
-        .await?;
-        Ok(is_set.load(std::sync::atomic::Ordering::Acquire))
+        .await
     }
 }
 

@@ -44,10 +44,10 @@ impl SqliteHistory {
     }
 
     /// Runs a job on the writer thread and waits until it is durable.
-    async fn run(
+    async fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Scoped<'_>) -> rusqlite::Result<()> + Send + 'static,
-    ) -> Result<(), StoreError> {
+        job: impl FnOnce(&Scoped<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let tables = self.tables;
         sqlite_file::run(&self.database, move |c| job(&tables.on(c))).await
     }
@@ -133,10 +133,7 @@ impl Generations for SqliteHistory {
     async fn reached(&self) -> Result<Vec<Position>, StoreError> {
         self.read(|connection| {
             // Nobody has prepared it yet, or it is deleted.
-            let is_there = connection
-                .prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'history_positions'")?
-                .exists([])?;
-            match is_there {
+            match connection.has("history_positions")? {
                 true => read::positions(connection),
                 false => Ok(Vec::new()),
             }

@@ -1,8 +1,6 @@
 //! The tables of the search view, row by row.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use rusqlite::types::Value as Column;
@@ -12,10 +10,11 @@ use tidings_domain::{ConversationId, Decision, MessageId, Tenant, Timestamp, Use
 
 use super::read::{self, conversation_hit, id, parsed};
 use super::{AT_ONCE, SqliteSearch, schema, write};
-use crate::audit::sqlite::{PAGE, Sort, Table, columns};
+use crate::audit::sqlite::{PAGE, Sort, Table, columns, get, scan};
 use crate::audit::{
     Audit, EachPage, Flaw, Part, Raw, Replacement, SearchAudit, SearchDocument, StoredDocument,
 };
+use crate::generation::Generations;
 use crate::search::words::{folded, indexed};
 use crate::search::{ConversationDocument, MemberDocument, MessageDocument};
 use crate::sqlite_file::Scoped;
@@ -386,17 +385,6 @@ fn vocabulary(connection: &Scoped<'_>, table: &str) -> rusqlite::Result<()> {
     ))
 }
 
-fn has_table(connection: &Scoped<'_>, name: &str) -> rusqlite::Result<bool> {
-    connection
-        .query_row(
-            "SELECT 1 FROM sqlite_schema WHERE name = ?1",
-            [connection.name(name)],
-            |_| Ok(()),
-        )
-        .optional()
-        .map(|found| found.is_some())
-}
-
 #[async_trait]
 impl Audit for SqliteSearch {
     fn kinds(&self) -> &'static [&'static str] {
@@ -404,13 +392,7 @@ impl Audit for SqliteSearch {
     }
 
     async fn positions(&self) -> Result<Vec<Position>, StoreError> {
-        self.read(
-            |connection| match has_table(connection, "search_positions")? {
-                true => read::positions(connection),
-                false => Ok(Vec::new()),
-            },
-        )
-        .await
+        self.reached().await
     }
 
     async fn flaws(&self) -> Result<Vec<Flaw>, StoreError> {
@@ -424,7 +406,7 @@ impl Audit for SqliteSearch {
                 "search_positions",
             ];
             for name in tables.chain(others) {
-                if !has_table(connection, name)? {
+                if !connection.has(name)? {
                     flaws.push(Flaw::mendable(format!("{name} is not there")));
                 }
             }
@@ -443,24 +425,7 @@ impl Audit for SqliteSearch {
         part: &Part,
         each: EachPage<'_>,
     ) -> Result<(), StoreError> {
-        let table = table(kind)?;
-        if !self
-            .read(|connection| has_table(connection, table.name))
-            .await?
-        {
-            return Ok(());
-        }
-        let mut after = None;
-        loop {
-            let (from, part) = (after.take(), part.clone());
-            let page = self.read(move |connection| table.page(connection, &part, from.as_deref()));
-            let (documents, next) = page.await?;
-            each(documents)?;
-            match next {
-                Some(next) => after = Some(next),
-                None => return Ok(()),
-            }
-        }
+        scan(&self.database, self.tables, table(kind)?, part, each).await
     }
 
     async fn get(
@@ -468,51 +433,35 @@ impl Audit for SqliteSearch {
         kind: &'static str,
         keys: &[String],
     ) -> Result<Vec<StoredDocument>, StoreError> {
-        let (table, keys) = (table(kind)?, keys.to_vec());
-        self.read(move |connection| {
-            if !has_table(connection, table.name)? {
-                return Ok(Vec::new());
-            }
-            let rows = table.get(connection, &keys, columns)?;
-            Ok(rows.into_iter().map(|row| table.document(row)).collect())
-        })
-        .await
+        get(&self.database, self.tables, table(kind)?, keys).await
     }
 
     async fn replace(&self, replacements: &[Replacement]) -> Result<usize, StoreError> {
         let mut replaced = 0;
         for chunk in replacements.chunks(AT_ONCE) {
-            let (chunk, count) = (chunk.to_vec(), Arc::new(AtomicUsize::new(0)));
-            let counted = Arc::clone(&count);
-            self.run(move |connection| {
-                counted.store(replace(connection, &chunk)?, Ordering::Release);
-                Ok(())
-            })
-            .await?;
-            replaced += count.load(Ordering::Acquire);
+            let chunk = chunk.to_vec();
+            replaced += self
+                .run(move |connection| replace(connection, &chunk))
+                .await?;
         }
         Ok(replaced)
     }
 
     async fn set_position(&self, seen: Option<Position>, to: Position) -> Result<bool, StoreError> {
-        let is_set = Arc::new(AtomicBool::new(false));
-        let set = Arc::clone(&is_set);
         self.run(move |connection| {
             let all = read::positions(connection)?;
             let now = all.into_iter().find(|at| at.partition == to.partition);
             if now != seen {
-                return Ok(());
+                return Ok(false);
             }
             connection.execute(
                 "DELETE FROM search_positions WHERE partition = ?1",
                 [to.partition],
             )?;
             write::positions(connection, &[to])?;
-            set.store(true, Ordering::Release);
-            Ok(())
+            Ok(true)
         })
-        .await?;
-        Ok(is_set.load(Ordering::Acquire))
+        .await
     }
 }
 

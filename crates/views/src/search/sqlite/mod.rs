@@ -54,10 +54,10 @@ impl SqliteSearch {
         }
     }
 
-    async fn run(
+    async fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Scoped<'_>) -> rusqlite::Result<()> + Send + 'static,
-    ) -> Result<(), StoreError> {
+        job: impl FnOnce(&Scoped<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let tables = self.tables;
         sqlite_file::run(&self.database, move |c| job(&tables.on(c))).await
     }
@@ -117,10 +117,7 @@ impl Generations for SqliteSearch {
     async fn reached(&self) -> Result<Vec<Position>, StoreError> {
         self.read(|connection| {
             // Nobody has prepared it yet, or it is deleted.
-            let is_there = connection
-                .prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'search_positions'")?
-                .exists([])?;
-            match is_there {
+            match connection.has("search_positions")? {
                 true => read::positions(connection),
                 false => Ok(Vec::new()),
             }
