@@ -3,6 +3,7 @@
 
 mod audit;
 mod bulk;
+mod claim;
 #[cfg(any(test, feature = "testing"))]
 mod dump;
 mod error;
@@ -18,7 +19,7 @@ mod write;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 use mongodb::options::{
     ClientOptions, DatabaseOptions, FindOptions, ReadPreference, SelectionCriteria, WriteConcern,
 };
@@ -102,6 +103,11 @@ impl MongoHistory {
     /// A collection of the view.
     fn collection<T: Send + Sync>(&self, collection: &str) -> Collection<T> {
         self.database.collection(&self.name(collection))
+    }
+
+    /// What the collections of each generation were made by.
+    fn stamps(&self) -> Collection<Document> {
+        self.database.collection("versions")
     }
 
     /// Runs an operation within [`OPERATION_TIMEOUT`].

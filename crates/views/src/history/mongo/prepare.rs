@@ -1,8 +1,8 @@
-use mongodb::bson::{Document, doc};
-use mongodb::{Collection, IndexModel};
-use serde::{Deserialize, Serialize};
+use mongodb::IndexModel;
+use mongodb::bson::{Bson, Document, doc};
 
 use super::MongoHistory;
+use super::claim::Claim;
 use crate::history::StoreError;
 
 /// The version of the documents. Another one's are dropped, and built anew.
@@ -51,47 +51,48 @@ pub(super) fn indexes() -> [(&'static str, Document); 6] {
     ]
 }
 
-/// What the documents were written by.
-#[derive(Debug, Serialize, Deserialize)]
-struct Stamp {
-    #[serde(rename = "_id")]
-    id: String,
-    version: i64,
-}
-
+/// Where the documents are another version's, or nobody's, they go first. Of
+/// several that find it so, one makes the collections: another's drop would take
+/// what it has written since.
 pub(super) async fn prepare(history: &MongoHistory) -> Result<(), StoreError> {
     let found = stamp(history).await?;
-    if found != Some(VERSION) {
-        let version = VERSION;
-        tracing::info!(
-            ?found,
-            version,
-            "making the collections of the history view"
-        );
-        drop_collections(history).await?;
+    if found == Some(VERSION) {
+        return make_indexes(history).await;
     }
-    make_indexes(history).await?;
-    if found != Some(VERSION) {
-        put_stamp(history).await?;
+    let claim = Claim::take(history).await?;
+    let version = VERSION;
+    tracing::info!(
+        ?found,
+        version,
+        "making the collections of the history view"
+    );
+    let made = async {
+        drop_collections(history, Some(&claim)).await?;
+        make_indexes(history).await
+    };
+    match made.await {
+        Ok(()) => claim.stamp().await,
+        Err(error) => {
+            claim.release().await;
+            Err(error)
+        }
     }
-    Ok(())
-}
-
-fn stamps(history: &MongoHistory) -> Collection<Stamp> {
-    history.database.collection("versions")
 }
 
 /// What the documents were written by, if that is known.
 pub(super) async fn stamp(history: &MongoHistory) -> Result<Option<i64>, StoreError> {
-    let (stamps, id) = (stamps(history), stamp_id(history));
+    let (stamps, id) = (history.stamps(), stamp_id(history));
     let stamp = history
         .in_time(async { stamps.find_one(doc! { "_id": &id }).await })
         .await?;
-    Ok(stamp.map(|stamp| stamp.version))
+    // One that is being made has none yet.
+    let version = stamp.and_then(|stamp| stamp.get("version").and_then(Bson::as_i64));
+    Ok(version)
 }
 
+/// Says that the collections are made, where the stamp was lost.
 pub(super) async fn put_stamp(history: &MongoHistory) -> Result<(), StoreError> {
-    let (stamps, id) = (stamps(history), stamp_id(history));
+    let (stamps, id) = (history.stamps(), stamp_id(history));
     let stamp = doc! { "$set": { "version": VERSION } };
     history
         .in_time(async {
@@ -115,29 +116,34 @@ pub(super) async fn make_indexes(history: &MongoHistory) -> Result<(), StoreErro
     Ok(())
 }
 
-fn stamp_id(history: &MongoHistory) -> String {
+pub(super) fn stamp_id(history: &MongoHistory) -> String {
     history.generation.name(STAMP)
 }
 
 /// Drops all of this generation.
 pub(super) async fn delete(history: &MongoHistory) -> Result<(), StoreError> {
-    drop_collections(history).await?;
-    let stamps = history.database.collection::<Document>("versions");
-    let id = stamp_id(history);
+    drop_collections(history, None).await?;
+    let (stamps, id) = (history.stamps(), stamp_id(history));
     history
         .in_time(async { stamps.delete_one(doc! { "_id": id }).await.map(drop) })
         .await
 }
 
 /// Drops the collections that are there: some servers fail to drop one that is
-/// not.
-async fn drop_collections(history: &MongoHistory) -> Result<(), StoreError> {
+/// not. Each by a claim that still holds, if there is one.
+async fn drop_collections(
+    history: &MongoHistory,
+    claim: Option<&Claim<'_>>,
+) -> Result<(), StoreError> {
     let names = history
         .in_time(async { history.database.list_collection_names().await })
         .await?;
     for collection in COLLECTIONS {
         let name = history.name(collection);
         if names.contains(&name) {
+            if let Some(claim) = claim {
+                claim.renew().await?;
+            }
             let collection = history.database.collection::<Document>(&name);
             history.in_time(async { collection.drop().await }).await?;
         }

@@ -2,13 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mongodb::Client;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::event::EventHandler;
 use mongodb::event::command::CommandEvent;
 use mongodb::options::ClientOptions;
 use parking_lot::Mutex;
 use tidings_domain::Rows;
 
+use super::claim::Claim;
 use super::{MongoHistory, prepare};
 use crate::conformance::{self, Decisions, Dump, project};
 use crate::generation::{Generation, Generations};
@@ -99,11 +100,72 @@ async fn a_view_of_another_version_is_dropped() {
         .write(&Rows::default(), &[position])
         .await
         .expect("writes");
-    let stamps = history.database.collection::<Document>("versions");
-    stamps.delete_many(doc! {}).await.expect("deletes");
+    history
+        .stamps()
+        .delete_many(doc! {})
+        .await
+        .expect("deletes");
     history.prepare().await.expect("prepares");
     assert_eq!(history.dump().await, Ok(tidings_domain::Model::default()));
     assert_eq!(HistoryWriter::positions(&history).await, Ok(Vec::new()));
+    drop_database(history).await;
+}
+
+/// Of several that find an empty database, one makes the collections: none drops
+/// what another has written by then.
+#[tokio::test]
+async fn one_of_several_makes_the_collections() {
+    let history = empty().await;
+    let stamps = history.stamps();
+    for _ in 0..10 {
+        history.delete(Generation::FIRST).await.expect("deletes");
+        let several = (0..4).map(|partition| {
+            let history = history.clone();
+            tokio::spawn(async move {
+                while let Err(error) = history.prepare().await {
+                    assert!(matches!(error, StoreError::Transient(_)), "{error}");
+                    tokio::task::yield_now().await;
+                }
+                let position = crate::Position {
+                    partition,
+                    offset: 1,
+                    current: None,
+                };
+                history.write(&Rows::default(), &[position]).await
+            })
+        });
+        for written in several.collect::<Vec<_>>() {
+            written.await.expect("runs").expect("writes");
+        }
+        let positions = HistoryWriter::positions(&history).await.expect("reads");
+        assert_eq!(positions.len(), 4, "{positions:?}");
+        let claimed = stamps.count_documents(doc! { "claim": { "$exists": true } });
+        assert_eq!(claimed.await.expect("counts"), 0);
+    }
+    drop_database(history).await;
+}
+
+/// One that died while it made the collections is followed by another; one that
+/// was only slow goes no further then.
+#[tokio::test]
+async fn a_claim_ends_with_its_lease() {
+    let history = empty().await;
+    history.delete(Generation::FIRST).await.expect("deletes");
+    let slow = Claim::take(&history).await.expect("is free");
+    assert!(matches!(
+        history.prepare().await,
+        Err(StoreError::Transient(_))
+    ));
+    let long_ago = DateTime::from_millis(0);
+    let stamps = history.stamps();
+    stamps
+        .update_one(doc! {}, doc! { "$set": { "claim.until": long_ago } })
+        .await
+        .expect("writes");
+    history.prepare().await.expect("takes over");
+    assert!(matches!(slow.renew().await, Err(StoreError::Transient(_))));
+    assert!(matches!(slow.stamp().await, Err(StoreError::Transient(_))));
+    assert_eq!(prepare::stamp(&history).await, Ok(Some(prepare::VERSION)));
     drop_database(history).await;
 }
 
@@ -198,7 +260,7 @@ impl Search {
             Bson::Document(list) => list.keys().eq(["$in"]),
             _ => false,
         };
-        self.filter.keys().eq(["_id"]) && self.filter.get("_id").is_some_and(is_id)
+        self.filter.get("_id").is_some_and(is_id)
     }
 }
 
