@@ -82,9 +82,9 @@ impl Claim {
         match self.step(context) {
             Ok(progress) => Ok(progress),
             Err(ReadError::Log(error @ LogError::Fatal(_))) => Err(error.into()),
-            // A decision that cannot be decoded is not skipped either: whoever
-            // looks after the log must see to it, and until then it is tried
-            // again, as the registry may just have lost a schema.
+            // A decision that is missing from the state is not skipped either:
+            // whoever looks after the log must see to it, and until then it is
+            // tried again, as the registry may just have lost a schema.
             Err(error) => {
                 tracing::error!(partition = self.partition, %error, "cannot read the partition");
                 context.metrics.claims_failed.increment(1);
@@ -124,6 +124,14 @@ impl Claim {
             }
             Step::Folding { mut fold, to } => {
                 if fold.advance(&*reader, &context.codec, to)? {
+                    if let Some(doubt) = fold.doubt() {
+                        if !fold.is_from_saved() {
+                            return Err(doubt.clone());
+                        }
+                        let fold = Fold::from_start(partition);
+                        self.step = Step::Folding { fold, to };
+                        return Ok(Progress::Busy);
+                    }
                     let owner = OwnerId(Uuid::new_v4());
                     let by = Ownership {
                         epoch: fold.rule().next_epoch(),
@@ -138,7 +146,7 @@ impl Claim {
             }
             Step::Confirming { mut fold, by, at } => {
                 if fold.advance(&*reader, &context.codec, at + 1)? {
-                    return Ok(self.decide(context, fold, by, at));
+                    return self.decide(context, fold, by, at);
                 }
                 self.step = Step::Confirming { fold, by, at };
             }
@@ -151,13 +159,19 @@ impl Claim {
     }
 
     /// The log is folded up to and with the claim: who owns the partition?
-    fn decide(&mut self, context: &Context, fold: Fold, by: Ownership, at: i64) -> Progress {
+    fn decide(
+        &mut self,
+        context: &Context,
+        fold: Fold,
+        by: Ownership,
+        at: i64,
+    ) -> Result<Progress, ReadError> {
         let partition = self.partition;
         if fold.rule().current() != Some(by) {
             tracing::info!(partition, epoch = by.epoch.0, "another claim came first");
             context.metrics.claims_lost.increment(1);
             self.wait(context);
-            return Progress::Idle;
+            return Ok(Progress::Idle);
         }
         if !fold.is_sound() {
             context.metrics.digest_mismatches.increment(1);
@@ -172,11 +186,14 @@ impl Claim {
                     by,
                     at,
                 };
-                return Progress::Busy;
+                return Ok(Progress::Busy);
             }
             // The log is the truth; its writer's digest was wrong, or is made
             // otherwise in another version.
             tracing::error!(partition, "the folded state is not the one its writer had");
+        }
+        if let Some(doubt) = fold.doubt() {
+            return Err(doubt.clone());
         }
         let took = context.clock.elapsed().saturating_sub(self.started);
         context.metrics.claims_won.increment(1);
@@ -189,7 +206,8 @@ impl Claim {
             took_ms = took.as_millis() as u64,
             "partition gained"
         );
-        Progress::Won(Box::new(Owned::new(context, partition, by, at, folded)))
+        let owned = Owned::new(context, partition, by, at, folded);
+        Ok(Progress::Won(Box::new(owned)))
     }
 
     /// A produce ended; if it was the claim, goes on. Says whether the claim

@@ -49,7 +49,7 @@ impl From<LogError> for Stop {
 }
 
 /// Why a partition could not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     /// The log.
     #[error(transparent)]

@@ -1,6 +1,8 @@
 use tidings_domain::{Digest, Ownership, Partition, ReaderRule, Timestamp, Verdict};
 use tidings_log::LogReader;
-use tidings_wire::{Codec, Delivered, DeliveredBody, Marked, Stored, Topic, delivered_header};
+use tidings_wire::{
+    Codec, DecodeError, Delivered, DeliveredBody, Marked, Stored, Topic, delivered_header,
+};
 
 use crate::error::ReadError;
 use crate::inputs::NextInputs;
@@ -16,7 +18,17 @@ pub(crate) struct Fold {
     last_valid: Option<LastValid>,
     last_at: Timestamp,
     saved: Option<FromSaved>,
+    unread: Option<Unread>,
     batch: Vec<Stored>,
+}
+
+/// Valid decisions that could not be decoded, and were passed over as every
+/// reader does.
+struct Unread {
+    first: ReadError,
+    /// The last one whose schema the registry does not know. It may know it
+    /// again, and then the decision counts.
+    unknown_schema: Option<i64>,
 }
 
 /// What a fold that started from a snapshot knows of it.
@@ -58,6 +70,7 @@ impl Fold {
             last_valid: None,
             last_at: Timestamp::default(),
             saved: None,
+            unread: None,
             batch: Vec::new(),
         }
     }
@@ -129,9 +142,14 @@ impl Fold {
 
     fn apply(&mut self, codec: &Codec, stored: &Stored, marked: Marked) -> Result<(), ReadError> {
         let offset = stored.offset;
-        let body = codec
-            .decode_delivered(&stored.record)
-            .map_err(|e| ReadError::decode(stored, e))?;
+        let body = match codec.decode_delivered(&stored.record) {
+            Ok(body) => body,
+            Err(error) if error.is_transient() => return Err(ReadError::decode(stored, error)),
+            Err(error) => {
+                self.pass_over(stored, error);
+                return Ok(());
+            }
+        };
         let at = match &body {
             DeliveredBody::Decision(decision) => {
                 self.state.apply(decision);
@@ -152,6 +170,31 @@ impl Fold {
             saved.confirmed = true;
         }
         Ok(())
+    }
+
+    fn pass_over(&mut self, stored: &Stored, error: DecodeError) {
+        let (partition, offset) = (self.partition, stored.offset);
+        tracing::error!(partition, offset, %error, "a valid decision cannot be decoded");
+        let is_unknown_schema = matches!(error, DecodeError::UnknownSchema(_));
+        let unread = self.unread.get_or_insert_with(|| Unread {
+            first: ReadError::decode(stored, error),
+            unknown_schema: None,
+        });
+        if is_unknown_schema {
+            unread.unknown_schema = Some(offset);
+        }
+    }
+
+    /// Why a decision that was passed over may be missing from the state; none:
+    /// it is not. The digest of a later one shows whether the writer's state is
+    /// the same without it. Of those at the end, bytes that are not Avro are
+    /// nobody's decision, whoever reads them: their command is decided again. A
+    /// schema may only be lost.
+    pub(crate) fn doubt(&self) -> Option<&ReadError> {
+        let unread = self.unread.as_ref()?;
+        let last_valid = self.last_valid.map_or(-1, |last| last.offset);
+        let may_return = unread.unknown_schema.is_some_and(|at| at > last_valid);
+        (may_return || !self.is_sound()).then_some(&unread.first)
     }
 
     /// Whether it started from a snapshot.

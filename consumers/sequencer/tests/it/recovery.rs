@@ -161,6 +161,85 @@ fn an_unreadable_or_impossible_snapshot_costs_only_time() {
     }
 }
 
+/// The last decision again, as its owner would write it, with other bytes.
+fn forge(scene: &Scene, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut forged = scene.world.all(Topic::MessageDelivered, 0).pop().unwrap();
+    let mut value = forged.record.value.unwrap().to_vec();
+    change(&mut value);
+    forged.record.value = Some(value.into());
+    scene
+        .world
+        .append(Topic::MessageDelivered, 0, forged.record);
+}
+
+#[test]
+fn what_nobody_can_read_does_not_keep_a_partition_from_its_next_owner() {
+    for saved in [true, false] {
+        let scene = Scene::new(1);
+        let (mut owner, id) = used(&scene);
+        forge(&scene, |value| value.truncate(value.len() - 3));
+        forge(&scene, |value| value[1..5].fill(0x7f));
+        scene.send(id, "alice", "m55");
+        owner.settle();
+        forge(&scene, |value| value[0] = 1);
+        drop(owner);
+        if !saved {
+            scene.world.truncate(Topic::ConversationState, 0);
+        }
+        let mut next = scene.owner();
+        assert!(next.ready.is_ready());
+        scene.send(id, "bob", "m56");
+        next.settle();
+        assert_eq!(scene.check_all()[0].last_seq(id), 1 + 57);
+    }
+}
+
+#[test]
+fn a_decision_whose_schema_is_lost_is_waited_for() {
+    let scene = Scene::new(1);
+    let (mut owner, id) = used(&scene);
+    forge(&scene, |value| value[1..5].fill(0x7f));
+    let end_before = end(&scene);
+    let mut next = scene.owner();
+    assert!(!next.ready.is_ready());
+    assert_eq!(end(&scene), end_before, "nothing is claimed");
+    // A later decision shows that it was none.
+    scene.send(id, "alice", "m55");
+    owner.settle();
+    drop(owner);
+    scene.pass(INTERVAL);
+    next.settle();
+    assert!(next.ready.is_ready());
+    assert_eq!(scene.check_all()[0].last_seq(id), 1 + 56);
+}
+
+#[test]
+fn a_decision_that_the_state_lacks_is_not_passed_over() {
+    let scene = Scene::new(1);
+    let (mut owner, id) = used(&scene);
+    scene.create("another");
+    scene.send(id, "alice", "m55");
+    owner.settle();
+    drop(owner);
+    let mut records = scene.world.all(Topic::MessageDelivered, 0);
+    let before_last = records.len() - 2;
+    records[before_last].record.value = Some(b"\x00no avro"[..].into());
+    scene.world.truncate(Topic::MessageDelivered, 0);
+    for stored in records {
+        scene
+            .world
+            .append(Topic::MessageDelivered, 0, stored.record);
+    }
+    let end_before = end(&scene);
+    let mut next = scene.owner();
+    for _ in 0..3 {
+        scene.pass(INTERVAL);
+        next.settle();
+    }
+    assert!(!next.ready.is_ready());
+    assert_eq!(end(&scene), end_before, "nothing is claimed");
+}
+
 #[test]
 fn a_checkpoint_waits_for_the_decisions_it_reflects() {
     let scene = Scene::new(1);

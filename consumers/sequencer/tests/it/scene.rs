@@ -298,12 +298,15 @@ impl Reading {
                     rule.claim(by);
                 }
                 Delivered::Decided(marked) if rule.decision(marked.by) == Verdict::Valid => {
-                    let body = codec.decode_delivered(&stored.record).unwrap();
-                    if let DeliveredBody::Decision(decision) = &body {
-                        state.apply(decision);
+                    // Who cannot read it passes it over; then its command is
+                    // to have another.
+                    if let Ok(body) = codec.decode_delivered(&stored.record) {
+                        if let DeliveredBody::Decision(decision) = &body {
+                            state.apply(decision);
+                        }
+                        reading.take_in(marked.input, body);
+                        assert_eq!(marked.digest, state.digest(), "digest at {}", stored.offset);
                     }
-                    reading.take_in(marked.input, body);
-                    assert_eq!(marked.digest, state.digest(), "digest at {}", stored.offset);
                 }
                 Delivered::Decided(_) => reading.void += 1,
             }
