@@ -90,6 +90,13 @@ pub async fn rebuild(
         lost = view.beat(generation, &builder) => Err(lost),
         result = build.run() => result,
     };
+    // What it has told the store as the builder holds no longer, and another
+    // may have finished the generation meanwhile.
+    if let Err(RebuildError::Lost(_)) = &result
+        && let Err(error) = view.store.filling(generation, false).await
+    {
+        tracing::warn!(%error, "could not tell the store that this process fills it no longer");
+    }
     // What is not read by now need not be waited for by the next one.
     let released = change(&*view.store, |register| {
         register.release(generation, &builder);

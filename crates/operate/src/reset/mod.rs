@@ -134,16 +134,18 @@ impl Reset {
         options: ResetOptions,
     ) -> Result<Vec<Change>, ResetError> {
         self.refuse_active()?;
-        let lock = self.lock(options.dry_run)?;
-        let result = self.reset_locked(target, options).await;
+        let mut lock = self.lock(options.dry_run)?;
+        let result = self.reset_locked(target, options, lock.as_mut()).await;
         self.release(lock);
         result
     }
 
+    /// Without the lock, only tells what would change.
     async fn reset_locked(
         &self,
         target: &Target,
         options: ResetOptions,
+        lock: Option<&mut Lock>,
     ) -> Result<Vec<Change>, ResetError> {
         let stored = self.positions().await?;
         let changes = self.changes(target, &stored)?;
@@ -154,15 +156,15 @@ impl Reset {
                 records: change.skipped(),
             });
         }
-        if options.dry_run || changes.is_empty() {
+        let Some(lock) = lock.filter(|_| !changes.is_empty()) else {
             return Ok(changes);
-        }
+        };
         // There must be something to keep positions in.
         self.store.mend().await?;
         let before = Undo::read(&*self.log, &self.consumer)?;
         let undo = Undo::of(&changes, &stored, before.as_ref(), self.by.clone());
         undo.write(&*self.log, &self.consumer)?;
-        self.set(&changes, &stored).await?;
+        self.set(&changes, &stored, lock).await?;
         Ok(changes)
     }
 
@@ -174,13 +176,14 @@ impl Reset {
     /// [`ResetError`]; it can be called again.
     pub async fn undo(&self, dry_run: bool) -> Result<Vec<Change>, ResetError> {
         self.refuse_active()?;
-        let lock = self.lock(dry_run)?;
-        let result = self.undo_locked(dry_run).await;
+        let mut lock = self.lock(dry_run)?;
+        let result = self.undo_locked(lock.as_mut()).await;
         self.release(lock);
         result
     }
 
-    async fn undo_locked(&self, dry_run: bool) -> Result<Vec<Change>, ResetError> {
+    /// Without the lock, only tells what would change.
+    async fn undo_locked(&self, lock: Option<&mut Lock>) -> Result<Vec<Change>, ResetError> {
         let nothing = || ResetError::NothingToUndo(self.consumer.clone());
         let undo = Undo::read(&*self.log, &self.consumer)?.ok_or_else(nothing)?;
         let stored = self.positions().await?;
@@ -205,8 +208,8 @@ impl Reset {
                 });
             }
         }
-        if !dry_run {
-            self.set(&changes, &stored).await?;
+        if let Some(lock) = lock {
+            self.set(&changes, &stored, lock).await?;
             Undo::forget(&*self.log, &self.consumer)?;
         }
         Ok(changes)
@@ -231,9 +234,15 @@ impl Reset {
         Ok(changes)
     }
 
-    async fn set(&self, changes: &[Change], stored: &[Position]) -> Result<(), ResetError> {
+    async fn set(
+        &self,
+        changes: &[Change],
+        stored: &[Position],
+        lock: &mut Lock,
+    ) -> Result<(), ResetError> {
         let mut told = Vec::with_capacity(changes.len());
         for change in changes {
+            lock.renew(&*self.log)?;
             let partition = change.partition;
             let seen = stored.iter().find(|at| at.partition == partition).copied();
             let position = Position {
