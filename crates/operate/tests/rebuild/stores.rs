@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_log::Log;
-use tidings_operate::rebuild::{RebuildOptions, View, measure, prune, rebuild, rollback};
+use tidings_operate::rebuild::{
+    Progress, RebuildError, RebuildOptions, View, measure, prune, rebuild, rollback,
+};
 use tidings_projection::Projection;
 use tidings_testkit::{fresh_name, redis_url, search_url};
+use tidings_views::StoreError;
 use tidings_views::bulk::BulkOptions;
 use tidings_views::cache::{CacheReader, CacheWriter, Key, RedisCache};
 use tidings_views::conformance::search::Chat;
-use tidings_views::generation::{Generation, Generations, Serving};
+use tidings_views::generation::{Builder, Generation, Generations, Serving, change};
 use tidings_views::search::{Fold, OpenSearch, SearchWriter, Wanted};
 use tidings_wire::Codec;
 use tokio_util::sync::CancellationToken;
@@ -93,6 +96,53 @@ async fn search_is_rebuilt_document_by_document() {
     let gone = store.of(SECOND).load(&wanted).await;
     assert!(gone.is_err() || gone.is_ok_and(|documents| documents.messages.is_empty()));
     keeping.stop().await;
+}
+
+/// What holds back the refreshes of the indexes of this name.
+async fn held_refreshes(url: &str, name: &str) -> usize {
+    let asked = reqwest::get(format!("{url}/tidings-{name}-*/_settings")).await;
+    let settings = asked.expect("answers").text().await.expect("is text");
+    settings.matches(r#""refresh_interval":"-1""#).count()
+}
+
+/// A builder that stood still while another went on with its generation lets go
+/// of it: the other may have finished it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_builder_that_has_lost_its_generation_holds_nothing_back() {
+    let world = World::new().await;
+    let url = tokio::task::spawn_blocking(search_url)
+        .await
+        .expect("a server");
+    let name = fresh_name();
+    let store = OpenSearch::new(url, &format!("{name}-")).expect("an address");
+    let decisions = Chat::new(4).take(100).into_iter();
+    let decisions: Vec<_> = decisions.map(|(_, decision)| decision).collect();
+    world.decide_all(&decisions, 0);
+    let view = View::search(store.clone(), world.connect().await, world.codec.clone());
+    let (stop, began) = (CancellationToken::new(), tokio::sync::Notify::new());
+    let slow = RebuildOptions {
+        rate: Some(5),
+        ..RebuildOptions::default()
+    };
+    let tell = |_: &Progress| began.notify_one();
+    let another = async {
+        began.notified().await;
+        assert!(held_refreshes(url, &name).await > 0, "it is being filled");
+        let builder = Builder {
+            by: "another process".to_owned(),
+            token: "another".to_owned(),
+        };
+        let at = tidings_domain::Timestamp(1);
+        let begun = change(&store, |register| {
+            let (_, build) = register.build().expect("it is being built");
+            let dead = build.token.clone();
+            Ok::<_, StoreError>(register.begin(&builder, Some(&dead), at))
+        });
+        begun.await.expect("writes").0.expect("goes on with it");
+    };
+    let (rebuilt, ()) = tokio::join!(rebuild(&view, &slow, &stop, &tell), another);
+    assert!(matches!(rebuilt, Err(RebuildError::Lost(_))), "{rebuilt:?}");
+    assert_eq!(held_refreshes(url, &name).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
