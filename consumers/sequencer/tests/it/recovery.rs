@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tidings_domain::Outcome;
+use tidings_domain::{Outcome, Ownership};
 use tidings_log::{LogReader, SequencerEvent};
-use tidings_wire::{StateEntry, Topic};
+use tidings_wire::{Record, StateEntry, Topic};
 
 use crate::scene::{Instance, Scene};
 
@@ -128,37 +128,49 @@ fn a_stale_snapshot_over_a_newer_one_is_noticed() {
 
 #[test]
 fn an_unreadable_or_impossible_snapshot_costs_only_time() {
-    for damage in ["garbage", "from a longer log"] {
-        let scene = Scene::new(1);
-        let (crashed, id) = used(&scene);
-        let by = scene.read(0).owner.unwrap();
-        drop(crashed);
-        let mut record = match damage {
-            "garbage" => {
-                scene
-                    .world
-                    .all(Topic::ConversationState, 0)
-                    .remove(0)
-                    .record
-            }
-            _ => {
-                let entry = StateEntry::Checkpoint {
-                    upto: 1_000,
-                    by,
-                    next: vec![],
-                };
-                scene.codec.encode_state(0, &entry).unwrap()
-            }
-        };
-        if damage == "garbage" {
-            record.value = Some(b"\x00\xff"[..].into());
-        }
-        scene.world.append(Topic::ConversationState, 0, record);
-        let mut owner = scene.owner();
-        scene.send(id, "alice", "m55");
-        owner.settle();
-        assert_eq!(scene.check_all()[0].last_seq(id), 1 + 56, "{damage}");
+    let damages: [(&str, fn(&mut Vec<u8>)); 4] = [
+        ("no avro", |value| *value = b"\x00\xff".to_vec()),
+        ("a bad magic byte", |value| value[0] = 1),
+        ("an unknown schema", |value| value[1..5].fill(0x7f)),
+        ("a record cut short", |value| {
+            value.truncate(value.len() - 3);
+        }),
+    ];
+    for (damage, change) in damages {
+        folds_from_the_start(damage, |scene, _| {
+            let snapshots = scene.world.all(Topic::ConversationState, 0);
+            let mut record = snapshots.into_iter().next().unwrap().record;
+            let mut value = record.value.unwrap().to_vec();
+            change(&mut value);
+            record.value = Some(value.into());
+            record
+        });
     }
+    folds_from_the_start("from a longer log", |scene, by| {
+        let entry = StateEntry::Checkpoint {
+            upto: 1_000,
+            by,
+            next: vec![],
+        };
+        scene.codec.encode_state(0, &entry).unwrap()
+    });
+}
+
+/// With a bad record among the snapshots.
+fn folds_from_the_start(damage: &str, bad: impl FnOnce(&Scene, Ownership) -> Record) {
+    let scene = Scene::new(1);
+    let (crashed, id) = used(&scene);
+    let by = scene.read(0).owner.unwrap();
+    drop(crashed);
+    let record = bad(&scene, by);
+    scene.world.append(Topic::ConversationState, 0, record);
+    scene.world.take_read(Topic::MessageDelivered);
+    let mut owner = scene.owner();
+    let read = scene.world.take_read(Topic::MessageDelivered);
+    assert!(read > 50, "{damage}: the snapshot was trusted");
+    scene.send(id, "alice", "m55");
+    owner.settle();
+    assert_eq!(scene.check_all()[0].last_seq(id), 1 + 56, "{damage}");
 }
 
 /// The last decision again, as its owner would write it, with other bytes.
