@@ -32,7 +32,8 @@ pub(crate) enum Topics {
 const EXAMPLES: &str = "\
 Examples:
   tidings topics plan --brokers 127.0.0.1:9092
-  tidings topics apply --replication-factor 1 --registry-url http://127.0.0.1:8081";
+  tidings topics apply --replication-factor 1 --registry-url http://127.0.0.1:8081
+  tidings topics apply --partitions 48 --topic-prefix wide-";
 
 /// Which topics, and where.
 #[derive(Debug, clap::Args)]
@@ -42,6 +43,13 @@ pub(crate) struct TopicsArgs {
     /// Brokers that hold each partition of a new topic [default: as declared]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     replication_factor: Option<i32>,
+    /// Partitions of each new topic, for good [default: as declared: 12]
+    ///
+    /// A conversation lives in the partition of its key, so the count can never
+    /// be changed. It is the most sequencers, and processes of a projection, that
+    /// can share the work.
+    #[arg(long, env = "TIDINGS_PARTITIONS", value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: Option<i32>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -76,6 +84,9 @@ pub(crate) async fn run(topics: Topics) -> Result<ExitCode> {
     let mut declared = Declared::built_in().with_prefix(&args.place.registry.topic_prefix);
     if let Some(replicas) = args.replication_factor {
         declared = declared.with_replication_factor(replicas);
+    }
+    if let Some(partitions) = args.partitions {
+        declared = declared.with_partitions(partitions);
     }
     let cluster = Cluster::connect(&brokers)?;
     let actual = cluster

@@ -51,6 +51,29 @@ fn topics_are_planned_applied_and_then_as_declared() {
     let planned = topics("plan");
     assert_eq!(planned.status.code(), Some(0), "{}", json(&planned));
 
+    // The count of partitions is chosen once: then it is refused to change it.
+    let wide = fresh_prefix();
+    let of_three = [
+        "topics",
+        "apply",
+        "--partitions",
+        "3",
+        "--replication-factor",
+        "1",
+    ];
+    assert_eq!(tidings(&wide, &of_three).status.code(), Some(0));
+    let planned = tidings(&wide, &["topics", "plan", "--partitions", "3"]);
+    assert_eq!(planned.status.code(), Some(0));
+    let changed = tidings(&wide, &["topics", "apply", "--json"]);
+    assert_eq!(changed.status.code(), Some(1));
+    let report = json(&changed);
+    assert_eq!(report["applied"], false);
+    assert_eq!(
+        report["refusals"].as_array().map(Vec::len),
+        Some(13),
+        "{report}"
+    );
+
     // More replicas than brokers are refused, before anything is made.
     let other = fresh_prefix();
     let refused = tidings(
