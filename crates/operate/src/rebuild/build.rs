@@ -76,6 +76,7 @@ pub async fn rebuild(
     stop: &CancellationToken,
     watch: &(dyn Fn(&Progress) + Sync),
 ) -> Result<Rebuilt, RebuildError> {
+    view.refuse_paused().await?;
     let builder = this_process();
     let generation = view.begin(&builder, stop).await?;
     let build = Builds {

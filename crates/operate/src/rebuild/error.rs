@@ -28,6 +28,17 @@ pub enum RebuildError {
         /// Seconds since it last said that it lives.
         ago: i64,
     },
+    /// The view is paused, and so is what would build it.
+    #[error(
+        "the {view} view is paused, and a rebuild would only wait: {reason}; `tidings resume \
+         {view}` first"
+    )]
+    Paused {
+        /// The view.
+        view: ViewName,
+        /// Why it is paused.
+        reason: String,
+    },
     /// Another process went on with this one's generation.
     #[error(transparent)]
     Lost(#[from] Lost),

@@ -2,7 +2,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tidings_log::{Log, LogError};
+use tidings_log::{Log, LogError, PauseGate};
 use tidings_projection::Projection;
 use tidings_views::Position;
 use tidings_views::bulk::{BulkInsert, BulkInserted, BulkOptions};
@@ -191,6 +191,20 @@ impl View {
                 .collect()
         };
         asked(tokio::task::spawn_blocking(ask).await)
+    }
+
+    /// An error where an operator has paused the view.
+    pub(super) async fn refuse_paused(&self) -> Result<(), RebuildError> {
+        let log = Arc::clone(&self.log);
+        let consumer = self.name.as_str();
+        let ask = move || Ok(PauseGate::open(&*log, consumer)?.paused().cloned());
+        match asked(tokio::task::spawn_blocking(ask).await)? {
+            None => Ok(()),
+            Some(pause) => Err(RebuildError::Paused {
+                view: self.name,
+                reason: pause.reason,
+            }),
+        }
     }
 
     /// How many processes keep a generation in step.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tidings_log::Log;
+use tidings_log::{Log, Pause};
 use tidings_operate::rebuild::{
     Phase, RebuildError, RebuildOptions, View, prune, rebuild, rollback, status,
 };
@@ -184,6 +184,16 @@ async fn the_generation_of_a_dead_process_is_gone_on_with() {
     .await
     .expect("begins");
     let view = view(&world, &store).await;
+    // A view that is paused is not built either, and that is said at once.
+    let log = world.connect().await;
+    let mut pauses = log.pauses().expect("is connected");
+    let pause = Pause::now("the disk is exchanged".to_owned(), None);
+    pauses.pause("history", &pause).expect("pauses");
+    let refused = rebuild(&view, &quick(), &running(), &|_| {}).await;
+    let refused = refused.expect_err("is refused").to_string();
+    assert!(refused.contains("the disk is exchanged"), "{refused}");
+    pauses.resume("history").expect("resumes");
+
     let looked = status(&view).await.expect("looks");
     assert_eq!(looked.generations[1].state, "building");
     let keep = RebuildOptions {
