@@ -37,7 +37,8 @@ impl Traffic {
             .with_prefix(&prefix)
             .with_partitions(partitions)
             .with_replication_factor(1);
-        let cluster = Cluster::connect(tidings_testkit::brokers()).expect("Kafka");
+        let cluster =
+            Cluster::connect(&KafkaConfig::new(tidings_testkit::brokers())).expect("Kafka");
         let actual = cluster.describe(&declared).await.expect("Kafka answers");
         cluster
             .apply(&declared, &actual, &plan(&declared, &actual))

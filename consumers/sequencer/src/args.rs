@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tidings_log::kafka::KafkaConfig;
+use tidings_log::kafka::{KafkaConfig, PropertiesError};
 use tidings_service::config::{KafkaArgs, LogArgs, PrintConfigArgs, RegistryArgs, parse_listen};
 use tidings_service::traces::TraceArgs;
 use tidings_wire::RegistryConfig;
@@ -57,13 +57,16 @@ pub struct SequencerArgs {
 
 impl SequencerArgs {
     /// How to use Kafka.
-    #[must_use]
-    pub fn kafka(&self) -> KafkaConfig {
-        KafkaConfig {
+    ///
+    /// # Errors
+    /// [`PropertiesError`], of the file of properties.
+    pub fn kafka(&self) -> Result<KafkaConfig, PropertiesError> {
+        let properties = self.kafka.kafka_properties.as_deref();
+        Ok(KafkaConfig {
             topic_prefix: self.kafka.topic_prefix.clone(),
             session_timeout_ms: self.kafka.session_timeout_ms,
-            ..KafkaConfig::new(&self.kafka.brokers)
-        }
+            ..KafkaConfig::new(&self.kafka.brokers).with_properties(properties)?
+        })
     }
 
     /// How to use the schema registry.
@@ -105,7 +108,7 @@ mod tests {
             "--checkpoint-interval-ms",
             "250",
         ]);
-        assert_eq!(args.kafka().topic_prefix, "test.");
+        assert_eq!(args.kafka().unwrap().topic_prefix, "test.");
         assert_eq!(args.registry().topic_prefix, "test.");
         assert_eq!(
             args.options().checkpoint_interval,

@@ -25,8 +25,9 @@ pub(crate) async fn connect(
     let Some(codec) = codec.await.transpose()? else {
         return Ok(None);
     };
+    let config = args.kafka()?;
     let log = retry_with_backoff("Kafka", stop, async || {
-        let config = args.kafka();
+        let config = config.clone();
         match tokio::task::spawn_blocking(move || KafkaLog::connect(config)).await {
             Ok(Err(error @ LogError::Unavailable(_))) => Err(error),
             settled => Ok(settled),

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tidings_log::kafka::{KafkaConfig, KafkaLog};
+use tidings_log::kafka::KafkaLog;
 use tidings_operate::backup::{
     FolderOptions, FolderReport, LogReport, Phase, Progress, RestoreReport, RestoreTarget, Schemas,
     back_up_folder, back_up_log, restore_folder, restore_log,
@@ -240,10 +240,7 @@ async fn cluster(place: &PlaceArgs, brokers: String) -> Result<(KafkaLog, Schema
          --registry-url",
     )?;
     let schemas = Schemas::new(&registry.url)?;
-    let mut config = KafkaConfig::new(&brokers);
-    config.topic_prefix = registry.topic_prefix;
-    let log = tokio::task::spawn_blocking(move || KafkaLog::connect(config)).await?;
-    Ok((log.with_context(|| format!("Kafka at {brokers}"))?, schemas))
+    Ok((place.connect(&brokers).await?, schemas))
 }
 
 fn tell(text: &str) {

@@ -28,6 +28,9 @@ pub(crate) struct PlaceArgs {
     /// Kafka brokers [env: KAFKA_BROKERS, unless a data folder is given]
     #[arg(long, value_name = "HOST:PORT,…")]
     brokers: Option<String>,
+    /// File of further librdkafka properties, NAME=VALUE a line: TLS, SASL
+    #[arg(long, env = "KAFKA_PROPERTIES_FILE", value_name = "FILE")]
+    kafka_properties: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) registry: RegistryUrlArgs,
 }
@@ -152,9 +155,17 @@ impl PlaceArgs {
         }
     }
 
-    async fn connect(&self, brokers: &str) -> Result<KafkaLog> {
-        let mut config = KafkaConfig::new(brokers);
+    /// How to use the Kafka at these brokers.
+    pub(crate) fn kafka(&self, brokers: &str) -> Result<KafkaConfig> {
+        let properties = self.kafka_properties.as_deref();
+        let mut config = KafkaConfig::new(brokers).with_properties(properties)?;
         config.topic_prefix.clone_from(&self.registry.topic_prefix);
+        Ok(config)
+    }
+
+    /// Connects to the Kafka at these brokers.
+    pub(crate) async fn connect(&self, brokers: &str) -> Result<KafkaLog> {
+        let config = self.kafka(brokers)?;
         let log = tokio::task::spawn_blocking(move || KafkaLog::connect(config)).await?;
         log.with_context(|| format!("Kafka at {brokers}"))
     }

@@ -320,10 +320,10 @@ fn to_topic(
         .id
         .clone()
         .unwrap_or_else(|| Uuid::new_v4().to_string());
-    let prefix = &args.place.registry.topic_prefix;
-    let mut sink = TopicSink::open(&brokers, prefix, topic, &id)?;
+    let kafka = args.place.kafka(&brokers)?;
+    let mut sink = TopicSink::open(&kafka, topic, &id)?;
     if args.resume {
-        sink.find_sent(&brokers)?;
+        sink.find_sent(&kafka)?;
     }
     let mut sent = 0_u64;
     give(log, range, selection, |stored| {

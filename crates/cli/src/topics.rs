@@ -88,7 +88,7 @@ pub(crate) async fn run(topics: Topics) -> Result<ExitCode> {
     if let Some(partitions) = args.partitions {
         declared = declared.with_partitions(partitions);
     }
-    let cluster = Cluster::connect(&brokers)?;
+    let cluster = Cluster::connect(&args.place.kafka(&brokers)?)?;
     let actual = cluster
         .describe(&declared)
         .await

@@ -56,7 +56,7 @@ fn topics(brokers: &str) -> String {
         .with_prefix(&prefix)
         .with_partitions(PARTITIONS)
         .with_replication_factor(1);
-    let cluster = Cluster::connect(brokers).expect("an address");
+    let cluster = Cluster::connect(&KafkaConfig::new(brokers)).expect("an address");
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

@@ -98,7 +98,8 @@ async fn source(
     args: &ProcessArgs,
     stop: &CancellationToken,
 ) -> Result<Option<(Arc<dyn Log>, Codec)>> {
-    let mut kafka = KafkaConfig::new(&args.kafka.brokers);
+    let properties = args.kafka.kafka_properties.as_deref();
+    let mut kafka = KafkaConfig::new(&args.kafka.brokers).with_properties(properties)?;
     kafka.topic_prefix.clone_from(&args.kafka.topic_prefix);
     kafka.session_timeout_ms = args.kafka.session_timeout_ms;
     let log = retry_with_backoff("Kafka", stop, async || {

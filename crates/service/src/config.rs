@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::telemetry::LogFormat;
@@ -53,6 +54,9 @@ pub struct KafkaArgs {
     /// Kafka brokers, comma-separated host:port
     #[arg(long, env = "KAFKA_BROKERS", value_name = "HOST:PORT,…")]
     pub brokers: String,
+    /// File of further librdkafka properties, NAME=VALUE a line: TLS, SASL
+    #[arg(long, env = "KAFKA_PROPERTIES_FILE", value_name = "FILE")]
+    pub kafka_properties: Option<PathBuf>,
     /// Put before each topic, registry subject and consumer group
     #[arg(
         long,

@@ -46,7 +46,8 @@ pub async fn connect(
         return Ok(None);
     };
 
-    let mut kafka = KafkaConfig::new(&args.kafka.brokers);
+    let properties = args.kafka.kafka_properties.as_deref();
+    let mut kafka = KafkaConfig::new(&args.kafka.brokers).with_properties(properties)?;
     kafka.topic_prefix.clone_from(&args.kafka.topic_prefix);
     let log = retry_with_backoff("Kafka", stop, async || {
         let kafka = kafka.clone();

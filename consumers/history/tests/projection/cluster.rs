@@ -25,7 +25,7 @@ async fn place() -> (KafkaConfig, Codec) {
         .with_prefix(&kafka.topic_prefix)
         .with_partitions(PARTITIONS)
         .with_replication_factor(1);
-    let cluster = Cluster::connect(&servers.brokers).expect("connects");
+    let cluster = Cluster::connect(&KafkaConfig::new(&servers.brokers)).expect("connects");
     let actual = cluster.describe(&declared).await.expect("describes");
     let plan = plan(&declared, &actual);
     cluster

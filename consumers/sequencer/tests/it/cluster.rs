@@ -37,7 +37,7 @@ impl Place {
             .with_prefix(&prefix)
             .with_partitions(PARTITIONS)
             .with_replication_factor(1);
-        let cluster = Cluster::connect(tidings_testkit::brokers()).unwrap();
+        let cluster = Cluster::connect(&KafkaConfig::new(tidings_testkit::brokers())).unwrap();
         let actual = cluster.describe(&declared).await.unwrap();
         cluster
             .apply(&declared, &actual, &plan(&declared, &actual))

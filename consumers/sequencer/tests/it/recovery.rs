@@ -128,7 +128,8 @@ fn a_stale_snapshot_over_a_newer_one_is_noticed() {
 
 #[test]
 fn an_unreadable_or_impossible_snapshot_costs_only_time() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 4] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 4] = [
         ("no avro", |value| *value = b"\x00\xff".to_vec()),
         ("a bad magic byte", |value| value[0] = 1),
         ("an unknown schema", |value| value[1..5].fill(0x7f)),

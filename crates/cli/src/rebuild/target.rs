@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use tidings_log::embedded::EmbeddedLog;
-use tidings_log::kafka::{KafkaConfig, KafkaLog};
 use tidings_log::{Log, LogReader};
 use tidings_operate::rebuild::{Check, View, ViewName};
 use tidings_operate::verify::{AuditedView, Options, Scope, verify};
@@ -97,11 +96,7 @@ async fn in_kafka(brokers: &str, place: &PlaceArgs) -> Result<(Arc<dyn Log>, Cod
          --registry-url",
     )?;
     let codec = Codec::connect(&registry).await?;
-    let mut config = KafkaConfig::new(brokers);
-    config.topic_prefix.clone_from(&place.registry.topic_prefix);
-    let log = tokio::task::spawn_blocking(move || KafkaLog::connect(config)).await?;
-    let log = log.with_context(|| format!("Kafka at {brokers}"))?;
-    Ok((Arc::new(log), codec))
+    Ok((Arc::new(place.connect(brokers).await?), codec))
 }
 
 fn in_folder(name: ViewName, data: &Path) -> Result<View> {

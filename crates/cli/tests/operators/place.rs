@@ -49,7 +49,7 @@ impl Place {
             .with_prefix(&prefix)
             .with_partitions(PARTITIONS)
             .with_replication_factor(1);
-        let cluster = Cluster::connect(brokers()).unwrap();
+        let cluster = Cluster::connect(&KafkaConfig::new(brokers())).unwrap();
         let actual = cluster.describe(&declared).await.unwrap();
         let plan = plan(&declared, &actual);
         cluster.apply(&declared, &actual, &plan).await.unwrap();

@@ -1,6 +1,9 @@
+use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+
+use super::{KafkaProperties, PropertiesError};
 
 /// Where Kafka is, and how to use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct KafkaConfig {
     /// After how many milliseconds a record that no broker has taken counts as
     /// failed. Longer than a broker needs to start again.
     pub produce_timeout_ms: u32,
+    /// What else the client has to know: TLS, SASL.
+    pub properties: KafkaProperties,
 }
 
 /// The largest record the producers take, in bytes; a little less than the
@@ -34,7 +39,26 @@ impl KafkaConfig {
             session_timeout_ms: 10_000,
             max_poll_interval_ms: 300_000,
             produce_timeout_ms: 30_000,
+            properties: KafkaProperties::default(),
         }
+    }
+
+    /// The same, with the properties in this file, if one is given.
+    ///
+    /// # Errors
+    /// [`PropertiesError`].
+    pub fn with_properties(mut self, file: Option<&Path>) -> Result<Self, PropertiesError> {
+        if let Some(file) = file {
+            self.properties = KafkaProperties::read(file)?;
+        }
+        Ok(self)
+    }
+
+    /// A client that is neither a producer nor a consumer of the log: what else
+    /// there is to do in the cluster, by its own settings.
+    #[must_use]
+    pub fn other_client(&self, client_id: &str) -> ClientConfig {
+        self.client(client_id)
     }
 
     /// `max_poll_interval_ms`, as the client takes it.
@@ -48,6 +72,7 @@ impl KafkaConfig {
 
     fn client(&self, client_id: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
+        self.properties.set(&mut config);
         // Else it is the level of the `log` crate, which nobody sets.
         config.set_log_level(RDKafkaLogLevel::Info);
         config

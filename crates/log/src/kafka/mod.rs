@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `config` | where Kafka is, and every setting of the client with its reason |
+//! | `properties` | what an operator adds: TLS, SASL |
 //! | `appender` | the edges' producer: completions on a thread of its own |
 //! | `ordered` | the sequencer's producer: none after one that failed |
 //! | `fetcher` | a consumer of given partitions from given offsets; the follower |
@@ -37,6 +38,7 @@ mod ordered;
 mod outage;
 mod pauses;
 mod projection;
+mod properties;
 mod record;
 mod refill;
 mod sequencer;
@@ -54,6 +56,7 @@ use tidings_wire::{Record, Topic};
 
 pub use config::KafkaConfig;
 use config::Pace;
+pub use properties::{KafkaProperties, PropertiesError};
 pub use refill::Refill;
 
 use crate::{

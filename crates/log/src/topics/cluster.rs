@@ -6,8 +6,9 @@ use rdkafka::admin::{
     ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
+
+use crate::kafka::KafkaConfig;
 
 use super::{Action, Actual, ActualConfig, ActualTopic, Declared, Plan, TopicsError};
 
@@ -19,17 +20,14 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster by its bootstrap brokers (`host:port`, comma-separated).
+    /// A cluster.
     ///
     /// # Errors
     /// [`TopicsError::Cluster`] where the addresses are not understood; whether
     /// anybody is there shows later.
-    pub fn connect(brokers: &str) -> Result<Self, TopicsError> {
-        let admin = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("client.id", "tidings-topics")
-            .create()
-            .map_err(cluster_error)?;
+    pub fn connect(kafka: &KafkaConfig) -> Result<Self, TopicsError> {
+        let client = kafka.other_client("tidings-topics");
+        let admin = client.create().map_err(cluster_error)?;
         Ok(Self { admin })
     }
 

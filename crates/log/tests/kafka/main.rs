@@ -41,7 +41,7 @@ impl Place {
             let configs = &mut declared.topic_mut(topic).configs;
             configs.insert("retention.ms".into(), "-1".into());
         }
-        apply(brokers, &declared);
+        apply(&config, &declared);
         Self { config }
     }
 
@@ -57,8 +57,8 @@ fn declared(prefix: &str, partitions: i32) -> Declared {
         .with_replication_factor(1)
 }
 
-fn apply(brokers: &str, declared: &Declared) {
-    let cluster = Cluster::connect(brokers).expect("connects");
+fn apply(kafka: &KafkaConfig, declared: &Declared) {
+    let cluster = Cluster::connect(kafka).expect("connects");
     run(async {
         let actual = cluster.describe(declared).await.expect("describes");
         let plan = plan(declared, &actual);
@@ -140,7 +140,7 @@ fn connecting_says_what_is_wrong() {
 
     // Some with other counts than the rest: as after a hasty change by hand.
     let two = declared(&config.topic_prefix, 2);
-    let cluster = Cluster::connect(&config.brokers).expect("connects");
+    let cluster = Cluster::connect(&config).expect("connects");
     run(async {
         let actual = cluster.describe(&two).await.expect("describes");
         let mut plan = plan(&two, &actual);

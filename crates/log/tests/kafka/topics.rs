@@ -1,10 +1,12 @@
+use tidings_log::kafka::KafkaConfig;
 use tidings_log::topics::{Action, Cluster, Declared, Plan, TopicsError, plan};
 use tidings_wire::Topic;
 
 use super::{apply, declared, run};
 
 fn plan_of(declared: &Declared) -> Plan {
-    let cluster = Cluster::connect(tidings_testkit::brokers()).expect("connects");
+    let cluster =
+        Cluster::connect(&KafkaConfig::new(tidings_testkit::brokers())).expect("connects");
     plan(
         declared,
         &run(cluster.describe(declared)).expect("describes"),
@@ -15,11 +17,11 @@ fn plan_of(declared: &Declared) -> Plan {
 fn applying_twice_does_nothing_the_second_time() {
     let declared = declared(&tidings_testkit::fresh_prefix(), 3);
     assert_eq!(plan_of(&declared).actions.len(), Topic::ALL.len());
-    apply(tidings_testkit::brokers(), &declared);
+    apply(&KafkaConfig::new(tidings_testkit::brokers()), &declared);
     let again = plan_of(&declared);
     assert!(again.is_done(), "{again}");
     assert_eq!(again.unchanged.len(), Topic::ALL.len());
-    apply(tidings_testkit::brokers(), &declared);
+    apply(&KafkaConfig::new(tidings_testkit::brokers()), &declared);
 }
 
 #[test]
@@ -29,7 +31,7 @@ fn one_setting_is_changed_and_the_others_stay() {
     // A setting that no declaration names later: an operator's own.
     let sent = declared.topic_mut(Topic::MessageSent);
     sent.configs.insert("flush.messages".into(), "12345".into());
-    apply(tidings_testkit::brokers(), &declared);
+    apply(&KafkaConfig::new(tidings_testkit::brokers()), &declared);
 
     let sent = declared.topic_mut(Topic::MessageSent);
     sent.configs.remove("flush.messages");
@@ -43,10 +45,11 @@ fn one_setting_is_changed_and_the_others_stay() {
         to: "86400000".into(),
     };
     assert_eq!(planned.actions, [expected]);
-    apply(tidings_testkit::brokers(), &declared);
+    apply(&KafkaConfig::new(tidings_testkit::brokers()), &declared);
     assert!(plan_of(&declared).is_done());
 
-    let cluster = Cluster::connect(tidings_testkit::brokers()).expect("connects");
+    let cluster =
+        Cluster::connect(&KafkaConfig::new(tidings_testkit::brokers())).expect("connects");
     let actual = run(cluster.describe(&declared)).expect("describes");
     let kept = &actual.topics[&format!("{prefix}message.sent")].configs["flush.messages"];
     assert_eq!((kept.value.as_str(), kept.own), ("12345", true));
@@ -55,13 +58,17 @@ fn one_setting_is_changed_and_the_others_stay() {
 #[test]
 fn while_anything_is_refused_nothing_is_done() {
     let prefix = tidings_testkit::fresh_prefix();
-    apply(tidings_testkit::brokers(), &declared(&prefix, 2));
+    apply(
+        &KafkaConfig::new(tidings_testkit::brokers()),
+        &declared(&prefix, 2),
+    );
     let mut more = declared(&prefix, 4);
     more.topic_mut(Topic::MessageSent)
         .configs
         .insert("retention.ms".into(), "1000".into());
 
-    let cluster = Cluster::connect(tidings_testkit::brokers()).expect("connects");
+    let cluster =
+        Cluster::connect(&KafkaConfig::new(tidings_testkit::brokers())).expect("connects");
     let actual = run(cluster.describe(&more)).expect("describes");
     let refused = plan(&more, &actual);
     assert_eq!(refused.refusals.len(), Topic::ALL.len());
@@ -76,7 +83,7 @@ fn while_anything_is_refused_nothing_is_done() {
 
 #[test]
 fn a_cluster_that_is_not_there_is_an_error() {
-    let cluster = Cluster::connect("127.0.0.1:1").expect("an address");
+    let cluster = Cluster::connect(&KafkaConfig::new("127.0.0.1:1")).expect("an address");
     let declared = Declared::built_in();
     let result = run(cluster.describe(&declared));
     assert!(matches!(result, Err(TopicsError::Cluster(_))), "{result:?}");

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tidings_log::kafka::KafkaConfig;
 use tidings_wire::{Stored, Topic, partition_of};
 
 /// How long a question to the cluster may take.
@@ -68,23 +68,21 @@ impl ProducerContext for Failures {
 }
 
 impl TopicSink {
-    /// A replay named `id` into `topic`, of a cluster whose own topics begin
-    /// with `prefix`. Blocks.
+    /// A replay named `id` into `topic`. Blocks.
     ///
     /// # Errors
     /// [`TopicError::Refused`] where the topic is one of the system's own, or
     /// is not there.
-    pub fn open(brokers: &str, prefix: &str, topic: &str, id: &str) -> Result<Self, TopicError> {
-        let own = topic.strip_prefix(prefix).unwrap_or(topic);
+    pub fn open(kafka: &KafkaConfig, topic: &str, id: &str) -> Result<Self, TopicError> {
+        let own = topic.strip_prefix(&kafka.topic_prefix).unwrap_or(topic);
         if Topic::parse(own).is_some() || Topic::parse(topic).is_some() || topic.starts_with("__") {
             let why =
                 format!("{topic} is one of the system's own topics: nothing is replayed there");
             return Err(TopicError::Refused(why));
         }
         let failures: Arc<Mutex<Vec<String>>> = Arc::default();
-        let producer: BaseProducer<Failures> = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("client.id", "tidings-replay")
+        let producer: BaseProducer<Failures> = kafka
+            .other_client("tidings-replay")
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("allow.auto.create.topics", "false")
@@ -112,10 +110,9 @@ impl TopicSink {
     ///
     /// # Errors
     /// [`TopicError`].
-    pub fn find_sent(&mut self, brokers: &str) -> Result<u64, TopicError> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("client.id", "tidings-replay")
+    pub fn find_sent(&mut self, kafka: &KafkaConfig) -> Result<u64, TopicError> {
+        let consumer: BaseConsumer = kafka
+            .other_client("tidings-replay")
             .set("group.id", "tidings-replay")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
