@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{Dev, command, run};
-use tidings_testkit::{SocketClient, eventually};
+use tidings_testkit::{SocketClient, eventually, eventually_async};
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/irc");
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -159,6 +159,65 @@ async fn two_users_chat() {
         assert!(sent[0].get(name).is_some(), "{name}");
     }
     assert_eq!(sent[0]["value"]["content"]["text"], "hello");
+}
+
+/// However much is logged, and whatever is asked for or refused.
+#[tokio::test]
+async fn neither_texts_nor_secrets_are_logged() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("log");
+    let file = std::fs::File::create(&path).expect("a file");
+    let data = dir.path().join("data");
+    let dev = Dev::start_logging(&data, "127.0.0.1:0", "debug", file.into());
+    let alice = dev.token("alice");
+    let mut socket = SocketClient::connect(&dev.url, &alice)
+        .await
+        .expect("is welcome");
+    let group = json!({"type": "create", "temp_id": "c", "kind": "group",
+        "title": "zanzibar", "members": ["bob"]});
+    let created = socket.command(&group).await.expect("is decided");
+    let id = created["conversation_id"].as_str().expect("an id");
+    let send = json!({"type": "send", "temp_id": "m", "conversation_id": id,
+        "content": {"text": "xylophone"}});
+    let sent = socket.command(&send).await.expect("is decided");
+    let edit = json!({"type": "edit", "temp_id": "e", "conversation_id": id,
+        "message_id": sent["message_id"], "content": {"text": "glockenspiel"}});
+    socket.command(&edit).await.expect("is decided");
+    let search = json!({"type": "search", "id": "q", "in": "all", "query": "glockenspiel"});
+    eventually_async(PATIENCE, async || {
+        let found = socket.ask(&search).await.expect("an answer");
+        found["hits"]
+            .as_array()
+            .is_some_and(|hits| !hits.is_empty())
+    })
+    .await;
+    // Refused: no such field, and no such token.
+    let refused = json!({"type": "send", "temp_id": "n", "conversation_id": id,
+        "content": {"text": ["vibraphone"]}});
+    socket.send(&refused).await.expect("is sent");
+    socket
+        .wait_for(|frame| frame["code"] == "invalid")
+        .await
+        .expect("is refused");
+    let forged = format!("{alice}x");
+    assert!(SocketClient::connect(&dev.url, &forged).await.is_err());
+    assert_eq!(dev.stop(), Some(0));
+
+    let log = std::fs::read_to_string(&path).expect("the log");
+    assert!(log.contains("DEBUG") && log.lines().count() > 10, "{log}");
+    let secret = std::fs::read_to_string(data.join("jwt-secret")).expect("the secret");
+    let signature = alice.rsplit('.').next().expect("a part");
+    for hidden in [
+        "xylophone",
+        "glockenspiel",
+        "vibraphone",
+        "zanzibar",
+        secret.trim(),
+        signature,
+    ] {
+        let line = log.lines().find(|line| line.contains(hidden));
+        assert_eq!(line, None, "{hidden}");
+    }
 }
 
 #[test]

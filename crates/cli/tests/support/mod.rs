@@ -16,10 +16,16 @@ pub(crate) struct Dev {
 
 impl Dev {
     pub(crate) fn start(data: &Path, listen: &str) -> Self {
+        Self::start_logging(data, listen, "warn", Stdio::inherit())
+    }
+
+    /// Logs what `filter` says to `log`.
+    pub(crate) fn start_logging(data: &Path, listen: &str, filter: &str, log: Stdio) -> Self {
         let mut process = command()
-            .args(["dev", "--listen", listen, "--log", "warn", "--data"])
+            .args(["dev", "--listen", listen, "--log", filter, "--data"])
             .arg(data)
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("the binary runs");
         let stdout = process.stdout.take().expect("piped");
