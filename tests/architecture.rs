@@ -137,7 +137,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "tidings-sequencer",
         ],
     ),
-    ("tidings-tests", &[]),
+    ("tidings-tests", &["tidings-testkit"]),
 ];
 
 /// What the pure core may be built from: no I/O, no clock, no wire format.
