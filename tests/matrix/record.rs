@@ -199,12 +199,11 @@ fn judge_messages(
                 found.push(format!("{what}: has another text"));
             }
             // Sent once, over one connection: then the order is the sender's.
-            if let Some(connection) = sent.only_on {
-                if let Some((before, earlier)) = last_on.insert(connection, (seq, temp_id))
-                    && before > seq
-                {
-                    found.push(format!("{what}: before {earlier}, which was sent earlier"));
-                }
+            if let Some(connection) = sent.only_on
+                && let Some((before, earlier)) = last_on.insert(connection, (seq, temp_id))
+                && before > seq
+            {
+                found.push(format!("{what}: before {earlier}, which was sent earlier"));
             }
         }
     }

@@ -52,7 +52,8 @@ impl Stages {
             return Ok(Row::impossible(cell, &format!("{error:#}")));
         }
         let shared = on_disk(cell).is_none() && cell.component != Component::Dev;
-        let mut stage = match self.cluster.take().filter(|_| shared) {
+        let kept = if shared { self.cluster.take() } else { None };
+        let mut stage = match kept {
             Some(stage) => stage,
             None => self.set_up(cell).await?,
         };
