@@ -160,7 +160,8 @@ proptest! {
         }
     }
 
-    /// Folding what is already in, from any point on, changes nothing.
+    /// Folding what is already in, from any point on or a single one that comes
+    /// late, changes nothing.
     #[test]
     fn a_partition_ignores_repeats(
         commands in any_commands(80),
@@ -175,6 +176,8 @@ proptest! {
         same(&fold(repeated), &straight, &probes, now)?;
         let twice = decisions.iter().flat_map(|decision| [decision, decision]);
         same(&fold(twice), &straight, &probes, now)?;
+        let late = decisions.iter().chain(&decisions[from..=from]);
+        same(&fold(late), &straight, &probes, now)?;
     }
 
     #[test]
@@ -191,6 +194,8 @@ proptest! {
         prop_assert_eq!(&model(repeated.copied()), &straight);
         let twice = decisions.iter().flat_map(|decision| [*decision, *decision]);
         prop_assert_eq!(&model(twice), &straight);
+        let late = decisions.iter().chain(&decisions[from..=from]);
+        prop_assert_eq!(&model(late.copied()), &straight);
     }
 
     /// The view and the sequencer agree on who is where and what came last.

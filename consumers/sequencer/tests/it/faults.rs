@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidings_domain::Outcome;
-use tidings_log::{LogReader, SequencerEvent};
+use tidings_log::{LogReader, Pause, SequencerEvent};
 use tidings_wire::{DeliveredBody, Topic, names};
 
 use crate::scene::{Scene, group};
@@ -293,4 +293,36 @@ fn is_not_disturbed_by_foreign_records_that_name_no_owner() {
             .1,
         5
     );
+}
+
+#[test]
+fn while_it_is_paused_no_command_is_decided() {
+    let scene = Scene::new(1);
+    let mut owner = scene.owner();
+    let id = scene.create("c");
+    owner.settle();
+    scene.send(id, "alice", "m1");
+    owner.settle();
+    let mut pauses = scene.world.pauses().unwrap();
+    let pause = Pause::now("an upgrade".to_owned(), None);
+    pauses.pause("sequencer", &pause).unwrap();
+    // It looks now and then, by a clock of its own.
+    while !owner.ready.is_paused() {
+        owner.turn();
+    }
+    scene.send(id, "alice", "m2");
+    owner.settle();
+    assert_eq!(scene.read(0).last_seq(id), 2);
+    // Nor does one that comes to own it meanwhile.
+    drop(owner);
+    let mut owner = scene.owner();
+    owner.settle();
+    assert!(owner.ready.is_ready(), "it owns it all the same");
+    assert_eq!(scene.read(0).last_seq(id), 2);
+    pauses.resume("sequencer").unwrap();
+    while owner.ready.is_paused() {
+        owner.turn();
+    }
+    owner.settle();
+    assert_eq!(scene.check_all()[0].last_seq(id), 3);
 }

@@ -23,6 +23,7 @@ struct State {
     marks: BTreeMap<i32, Vec<Mark>>,
     /// How many records were read of each topic.
     read: HashMap<Topic, usize>,
+    paused: BTreeMap<String, Pause>,
 }
 
 #[derive(Default)]
@@ -115,7 +116,10 @@ impl LogReader for World {
     }
 
     fn pauses(&self) -> Result<Box<dyn Pauses>, LogError> {
-        Ok(Box::new(NothingPaused::default()))
+        Ok(Box::new(Paused {
+            world: self.clone(),
+            seen: BTreeMap::new(),
+        }))
     }
 
     fn consumers(&self) -> Result<Vec<String>, LogError> {
@@ -127,20 +131,26 @@ impl LogReader for World {
     }
 }
 
-/// Nobody pauses anything here.
-#[derive(Default)]
-struct NothingPaused(BTreeMap<String, Pause>);
+/// Who is paused, as everybody sees it.
+pub(crate) struct Paused {
+    world: World,
+    seen: BTreeMap<String, Pause>,
+}
 
-impl Pauses for NothingPaused {
+impl Pauses for Paused {
     fn look(&mut self) -> Result<&BTreeMap<String, Pause>, LogError> {
-        Ok(&self.0)
+        self.seen = self.world.state().paused.clone();
+        Ok(&self.seen)
     }
 
-    fn pause(&mut self, _: &str, _: &Pause) -> Result<(), LogError> {
-        Err(LogError::Fatal("nothing is paused here".to_owned()))
+    fn pause(&mut self, consumer: &str, pause: &Pause) -> Result<(), LogError> {
+        let mut state = self.world.state();
+        state.paused.insert(consumer.to_owned(), pause.clone());
+        Ok(())
     }
 
-    fn resume(&mut self, _: &str) -> Result<(), LogError> {
+    fn resume(&mut self, consumer: &str) -> Result<(), LogError> {
+        self.world.state().paused.remove(consumer);
         Ok(())
     }
 }

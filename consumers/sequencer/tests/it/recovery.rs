@@ -390,3 +390,30 @@ fn a_lost_partition_is_dropped_at_once() {
     let readings = scene.check_all();
     assert_eq!((readings[0].void, readings[0].last_seq(id)), (1, 2));
 }
+
+/// The dedupe window goes by the time of decisions: one in the past would be
+/// forgotten too early, or keep what is forgotten elsewhere.
+#[test]
+fn time_does_not_go_back_with_a_new_owners_clock() {
+    let scene = Scene::new(1);
+    let mut owner = scene.owner();
+    scene.pass(Duration::from_secs(9 * 60));
+    let id = scene.create("c");
+    let first = scene.send(id, "alice", "m1");
+    owner.settle();
+    drop(owner);
+    scene.go_back(Duration::from_secs(5 * 60));
+    let mut owner = scene.owner();
+    let second = scene.send(id, "alice", "m2");
+    owner.settle();
+    let readings = scene.check_all();
+    let at = |input| readings[0].inputs[input].as_ref().unwrap().at;
+    assert!(at(&second) >= at(&first));
+    assert!(at(&second) > scene.now());
+    // Once its clock is past that, it goes by it again.
+    scene.pass(Duration::from_secs(6 * 60));
+    let third = scene.send(id, "alice", "m3");
+    owner.settle();
+    let decision = scene.check_all()[0].inputs[&third].clone();
+    assert_eq!(decision.unwrap().at, scene.now());
+}

@@ -86,6 +86,12 @@ impl Scene {
             .fetch_add(time.as_millis() as i64, Ordering::Relaxed);
     }
 
+    /// Everybody's clock is set back.
+    pub(crate) fn go_back(&self, time: Duration) {
+        self.now_ms
+            .fetch_sub(time.as_millis() as i64, Ordering::Relaxed);
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp(START + self.now_ms.load(Ordering::Relaxed))
     }
