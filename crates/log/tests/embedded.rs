@@ -4,15 +4,17 @@ mod conformance;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use conformance::{
     DEADLINE, PARTITIONS, append, append_numbered, collect, numbers, record, start_append,
 };
+use tidings_domain::{Epoch, OwnerId, Ownership};
 use tidings_log::embedded::EmbeddedLog;
-use tidings_log::{Appender, Log, LogError, LogReader, SequencerEvent};
+use tidings_log::{Appender, Log, LogError, LogReader, Mark, SequencerEvent};
 use tidings_sqlite::{Database, Error};
 use tidings_wire::Topic;
+use uuid::Uuid;
 
 fn open(dir: &Path) -> EmbeddedLog {
     EmbeddedLog::open(Database::open(dir).expect("opens"), PARTITIONS).expect("opens the log")
@@ -187,4 +189,30 @@ fn ends(sequencer: &mut dyn tidings_log::SequencerLog, count: usize) -> Vec<(u64
     }
     ends.sort_unstable();
     ends
+}
+
+/// What a paused old owner still says of its past is older than what the new
+/// one has said.
+#[test]
+fn a_mark_does_not_go_back() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let log = open(dir.path());
+    let mut sequencer = log.sequencer().expect("a sequencer");
+    let mark = |offset, epoch| Mark {
+        offset,
+        current: Some(Ownership {
+            epoch: Epoch(epoch),
+            owner: OwnerId(Uuid::from_u128(epoch.into())),
+        }),
+    };
+    for (partition, mark) in [(0, mark(9, 2)), (0, mark(4, 1)), (1, mark(1, 1))] {
+        sequencer.commit(partition, &[], mark).expect("is taken");
+    }
+    // Marks are written in their order, so the last of them tells of all.
+    let deadline = Instant::now() + DEADLINE;
+    while log.mark(1).expect("reads").is_none() {
+        assert!(Instant::now() < deadline, "the mark does not appear");
+        std::thread::yield_now();
+    }
+    assert_eq!(log.mark(0).expect("reads"), Some(mark(9, 2)));
 }

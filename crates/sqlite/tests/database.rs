@@ -57,6 +57,24 @@ fn hold(database: &Database) -> Sender<()> {
     release
 }
 
+/// No test can cut the power: this is what SQLite's promise hangs on.
+#[test]
+fn a_commit_is_synced() {
+    let (_dir, database) = opened();
+    let (found, settings) = bounded(1);
+    database
+        .write(Priority::Log, move |c| {
+            let mode: String = c.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+            let synchronous: i64 = c.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+            found.send((mode, synchronous)).expect("the test waits");
+            Ok(())
+        })
+        .expect("reads the settings");
+    const FULL: i64 = 2;
+    let settings = settings.recv().expect("the settings");
+    assert_eq!(settings, ("wal".to_owned(), FULL));
+}
+
 #[test]
 fn a_job_fails_alone() {
     let (_dir, database) = opened();
