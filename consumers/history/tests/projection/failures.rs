@@ -7,11 +7,12 @@ use tidings_domain::{Content, Event, Outcome};
 use tidings_projection::ProjectionError;
 use tidings_testkit::eventually_async;
 use tidings_views::conformance::Decisions;
-use tidings_views::history::StoreError;
+use tidings_views::history::{HistoryWriter, StoreError};
 use tidings_wire::names;
 
 use crate::faulty::{Fault, FaultyStore};
-use crate::world::{DEADLINE, World, partition};
+use crate::faulty_log::FaultyLog;
+use crate::world::{DEADLINE, World, garbled, partition, start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_store_is_down_it_waits_and_loses_nothing() {
@@ -162,4 +163,50 @@ async fn a_fatal_error_ends_it() {
         matches!(&ended, Err(ProjectionError::Store(StoreError::Fatal(why))) if why == "not authorized"),
         "{ended:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_waits_for_the_dead_letter() {
+    let mut world = World::new();
+    let decisions = Decisions::new(17).take(60);
+    let (before, after) = decisions.split_at(30);
+    world.decide_all(before);
+    let poison = garbled(world.record(&after[0], 1));
+    let home = partition(&after[0]);
+    let offset = world.append(home, poison);
+    world.decide_all(after);
+    let position = async || {
+        let positions = HistoryWriter::positions(&world.view).await.expect("reads");
+        let of_home = positions.iter().find(|at| at.partition == home);
+        of_home.map_or(0, |at| at.offset)
+    };
+
+    // Whether it is stopped meanwhile or not: what has no letter is not passed.
+    for _ in 0..2 {
+        let log = Arc::new(FaultyLog::new(Arc::clone(&world.log) as _));
+        let store = Arc::new(world.view.clone());
+        let running = start(Arc::clone(&log) as _, world.codec.clone(), store);
+        eventually_async(DEADLINE, async || log.refused() >= 2).await;
+        assert!(
+            position().await <= offset,
+            "{} > {offset}",
+            position().await
+        );
+        running.stop().await.expect("stops");
+        assert!(
+            position().await <= offset,
+            "{} > {offset}",
+            position().await
+        );
+        assert!(world.dead_letters().is_empty());
+    }
+    let log = Arc::new(FaultyLog::new(Arc::clone(&world.log) as _));
+    let store = Arc::new(world.view.clone());
+    let running = start(Arc::clone(&log) as _, world.codec.clone(), store);
+    eventually_async(DEADLINE, async || log.refused() >= 1).await;
+    log.take_letters();
+    world.caught_up().await;
+    running.stop().await.expect("stops");
+    world.assert_view_of(&decisions).await;
+    assert_eq!(world.dead_letters().len(), 1);
 }

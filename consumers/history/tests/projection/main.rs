@@ -3,5 +3,6 @@
 mod cluster;
 mod failures;
 mod faulty;
+mod faulty_log;
 mod following;
 mod world;
