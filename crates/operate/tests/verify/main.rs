@@ -5,6 +5,7 @@ mod cache;
 mod explain;
 mod mongodb;
 mod opensearch;
+mod rebuild;
 mod reset;
 mod rewrite;
 mod sqlite;

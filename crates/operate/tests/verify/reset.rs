@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tidings_log::Log;
 use tidings_operate::reset::{Reset, ResetError, ResetOptions, Target};
 use tidings_operate::verify::AuditedView;
 use tidings_projection::Projection;
 use tidings_testkit::{OwnRedis, fresh_database, fresh_name, mongodb_uri, search_url};
-use tidings_views::Position;
-use tidings_views::audit::Audit;
+use tidings_views::audit::{Audit, EachPage, Flaw, Part, Replacement, StoredDocument};
 use tidings_views::cache::RedisCache;
 use tidings_views::history::{MongoHistory, SqliteHistory};
 use tidings_views::search::{OpenSearch, SqliteSearch};
+use tidings_views::{Position, StoreError};
 use tidings_wire::Codec;
 
 use crate::world::{Running, World, assert_clean, reaches};
@@ -247,4 +249,102 @@ async fn redis_goes_to_and_fro() {
     reset.reset(&to("end"), SKIP).await.expect("skips");
     reset.undo(false).await.expect("undoes");
     assert_eq!(positions(&store).await, at_end);
+}
+
+/// A real store that is gone after so many positions were set.
+struct Vanishing {
+    store: SqliteHistory,
+    left: AtomicUsize,
+}
+
+#[async_trait]
+impl Audit for Vanishing {
+    fn kinds(&self) -> &'static [&'static str] {
+        self.store.kinds()
+    }
+
+    async fn positions(&self) -> Result<Vec<Position>, StoreError> {
+        Audit::positions(&self.store).await
+    }
+
+    async fn flaws(&self) -> Result<Vec<Flaw>, StoreError> {
+        self.store.flaws().await
+    }
+
+    async fn mend(&self) -> Result<(), StoreError> {
+        self.store.mend().await
+    }
+
+    async fn scan(
+        &self,
+        kind: &'static str,
+        part: &Part,
+        each: EachPage<'_>,
+    ) -> Result<(), StoreError> {
+        self.store.scan(kind, part, each).await
+    }
+
+    async fn get(
+        &self,
+        kind: &'static str,
+        keys: &[String],
+    ) -> Result<Vec<StoredDocument>, StoreError> {
+        Audit::get(&self.store, kind, keys).await
+    }
+
+    async fn replace(&self, replacements: &[Replacement]) -> Result<usize, StoreError> {
+        Audit::replace(&self.store, replacements).await
+    }
+
+    async fn set_position(&self, seen: Option<Position>, to: Position) -> Result<bool, StoreError> {
+        let take = |left: usize| left.checked_sub(1);
+        let taken = self
+            .left
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+        if taken.is_err() {
+            return Err(StoreError::Transient("the store is gone".to_owned()));
+        }
+        self.store.set_position(seen, to).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_reset_can_be_undone() {
+    let world = World::new(65, 300).await;
+    let store = SqliteHistory::new(world.database.clone());
+    let running = Running::start(tidings_history::projection(
+        world.log(),
+        world.codec.clone(),
+        Arc::new(store.clone()),
+    ));
+    reaches(&world.ends(), async || {
+        Audit::positions(&store).await.unwrap_or_default()
+    })
+    .await;
+    running.stop().await;
+    let at_end = positions(&store).await;
+    let reset_in = |store: Arc<dyn Audit>| Reset {
+        log: world.log(),
+        consumer: "history".to_owned(),
+        store,
+        by: None,
+        is_shared: false,
+    };
+    for set in 0..at_end.len() {
+        let vanishing = reset_in(Arc::new(Vanishing {
+            store: store.clone(),
+            left: AtomicUsize::new(set),
+        }));
+        let interrupted = vanishing.reset(&to("beginning"), RESET).await;
+        assert!(
+            matches!(interrupted, Err(ResetError::Store(_))),
+            "{interrupted:?}"
+        );
+        let now = positions(&store).await;
+        let back = now.iter().filter(|at| at.offset == 0).count();
+        assert_eq!(back, set);
+        let undone = reset_in(Arc::new(store.clone())).undo(false).await;
+        assert_eq!(undone.expect("undoes").len(), set);
+        assert_eq!(positions(&store).await, at_end);
+    }
 }

@@ -468,6 +468,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_being_dropped_is_never_switched_to() {
+        let mut register = switched();
+        assert_eq!(register.drop_unread(None, at(4)), [Generation::FIRST]);
+        let gone = Err(NotSwitched::NotThere(Generation::FIRST));
+        assert_eq!(register.switch(Generation::FIRST, at(5)), gone);
+        assert_eq!(register.previous(), Err(NotSwitched::NoneKept));
+        register.forget(Generation::FIRST);
+        assert_eq!(register.switch(Generation::FIRST, at(6)), gone);
+        assert_eq!(register.serving(), Generation(2));
+    }
+
+    #[test]
     fn is_read_back() {
         let mut register = switched();
         register.begin(&builder("b"), None, at(4)).expect("begins");

@@ -136,3 +136,68 @@ impl<S> Current<S> {
         is_long
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Generation, Generations, Serving};
+    use crate::generation::{Builder, change};
+    use crate::history::{HistoryReader, HistoryWriter, SqliteHistory};
+    use crate::{Position, StoreError};
+    use tidings_domain::{Rows, Timestamp};
+    use tidings_sqlite::Database;
+
+    const SECOND: Generation = Generation(2);
+
+    async fn moves_to(store: &SqliteHistory, offset: i64) {
+        let position = Position {
+            partition: 0,
+            offset,
+            current: None,
+        };
+        let moved = store.write(&Rows::default(), &[position]).await;
+        moved.expect("writes");
+    }
+
+    #[tokio::test]
+    async fn never_reads_what_lacks_what_it_has_promised() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = SqliteHistory::new(Database::open(folder.path()).expect("opens"));
+        let second = first.of(SECOND);
+        for store in [&first, &second] {
+            store.prepare().await.expect("prepares");
+        }
+        moves_to(&first, 10).await;
+        moves_to(&second, 5).await;
+        let serving = Serving::new(first.clone());
+        let stands = async || {
+            let positions = HistoryReader::positions(&serving).await.expect("reads");
+            positions[0].offset
+        };
+        assert_eq!(stands().await, 10);
+
+        let builder = Builder {
+            by: "a test".to_owned(),
+            token: "t".to_owned(),
+        };
+        let switched = change(&first, |register| {
+            let begun = register.begin(&builder, None, Timestamp(1));
+            assert_eq!(begun, Ok(SECOND));
+            register
+                .built(SECOND, &builder, Timestamp(2))
+                .expect("its own");
+            let switched = register.switch(SECOND, Timestamp(3));
+            switched.map_err(|error| StoreError::Fatal(error.to_string()))
+        });
+        switched.await.expect("switches");
+        // Until it has looked, and found the other one behind.
+        while serving.current.lock().behind.is_none() {
+            assert_eq!(stands().await, 10);
+        }
+        assert_eq!(stands().await, 10);
+        moves_to(&second, 12).await;
+        while serving.current.lock().generation != SECOND {
+            assert!(stands().await >= 10);
+        }
+        assert_eq!(stands().await, 12);
+    }
+}

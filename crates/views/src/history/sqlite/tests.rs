@@ -182,6 +182,29 @@ async fn many_rows_become_several_jobs() {
 }
 
 #[tokio::test]
+async fn positions_come_last() {
+    let (_folder, _, history) = empty().await;
+    let mut rows = Rows::default();
+    for (decision, offset) in Decisions::new(3).take(600).iter().zip(0..) {
+        rows.apply(decision, offset);
+    }
+    let position = crate::history::Position {
+        partition: 0,
+        offset: 600,
+        current: None,
+    };
+    // A process may be killed between any two jobs.
+    let jobs = super::write::batches(&rows, &[position]).expect("encodes");
+    for job in jobs {
+        assert_eq!(HistoryWriter::positions(&history).await, Ok(Vec::new()));
+        let written = history.run(move |connection| job.write(connection));
+        written.await.expect("writes");
+    }
+    let positions = HistoryWriter::positions(&history).await;
+    assert_eq!(positions, Ok(vec![position]));
+}
+
+#[tokio::test]
 async fn another_generation_is_a_view_of_its_own() {
     let (_folder, _, first) = empty().await;
     let decisions = Decisions::new(9).take(80);
