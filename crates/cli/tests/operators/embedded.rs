@@ -195,6 +195,12 @@ async fn a_paused_consumer_waits_also_after_a_crash() {
     let pending = alice.expect_type("pending").await.unwrap();
     assert_eq!(pending["temp_id"], "m3");
     eventually(DEADLINE, || lag_of(data, "sequencer")["records"] == 1);
+    // Lag is told a moment late: only this says that it is not decided.
+    let asked = json!({
+        "type": "outcome", "id": "q", "temp_ids": [{"conversation_id": id, "temp_id": "m3"}],
+    });
+    let answer = alice.ask(&asked).await.unwrap();
+    assert_eq!(answer["outcomes"][0]["state"], "pending", "{answer}");
     tidings(data, &["resume", "sequencer"]);
     let delivered = alice.expect_type("delivered").await.unwrap();
     assert_eq!(delivered["temp_id"], "m3");

@@ -204,3 +204,26 @@ async fn bad_messages_are_refused_with_their_code() {
     let late = alice.write(Method::POST, "/v1/messages", Some(late)).await;
     assert_eq!(late.said(), (409, "closed"));
 }
+
+/// Who is no member, and who is none any more, gets nothing of a message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_its_members_alone() {
+    let system = System::start().await;
+    let (alice, bob, eve) = (system.user("alice"), system.user("bob"), system.user("eve"));
+    let id = alice.group(&["bob"]).await;
+    let message = format!("/v1/messages/{}", alice.say(&id, "hello").await);
+    let edit = json!({"content": {"text": "hello, Bob"}});
+    assert_eq!(alice.put(&message, edit).await.said(), (200, ""));
+    let paths = [message.clone(), format!("{message}/history")];
+    for path in &paths {
+        assert_eq!(bob.get(path).await.status, 200, "{path}");
+        assert_eq!(eve.get(path).await.said(), (403, "not_a_member"), "{path}");
+    }
+    let gone = alice
+        .delete(&format!("/v1/conversations/{id}/members/bob"))
+        .await;
+    assert_eq!(gone.said(), (200, ""));
+    for path in &paths {
+        assert_eq!(bob.get(path).await.said(), (403, "not_a_member"), "{path}");
+    }
+}

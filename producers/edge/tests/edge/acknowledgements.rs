@@ -199,3 +199,22 @@ async fn a_lookup_keeps_the_order_of_what_comes_after() {
     assert_eq!(decided(&mut elsewhere, "m2").await["seq"], 3);
     assert_eq!(decided(&mut elsewhere, "m3").await["seq"], 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pending_waits_until_the_command_is_durable() {
+    let system = System::start().await;
+    let mut alice = system.client("alice").await;
+    let id = group(&mut alice, "c1", &["bob"]).await;
+    let held = system.hold_writes();
+    alice.send(&send("m1", &id, "hello")).await.unwrap();
+    alice.send(&json!({"type": "ping"})).await.unwrap();
+    // A socket's frames are taken in order: the command is with the log by now.
+    assert_eq!(alice.recv().await.unwrap(), json!({"type": "pong"}));
+    drop(held);
+    let pending = alice.recv().await.unwrap();
+    assert_eq!(
+        pick(&pending, &["type", "temp_id"]),
+        json!(["pending", "m1"])
+    );
+    assert_eq!(decided(&mut alice, "m1").await["seq"], 2);
+}

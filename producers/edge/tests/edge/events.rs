@@ -1,4 +1,7 @@
 use serde_json::{Value, json};
+use tidings_testkit::SocketClient;
+use tidings_wire::names;
+use uuid::Uuid;
 
 use crate::support::{System, connect, group, pick, send};
 
@@ -108,8 +111,7 @@ async fn who_is_removed_gets_that_event_and_none_after() {
         .command(&send("m1", &id, "without bob"))
         .await
         .unwrap();
-    let refused = bob.command(&send("b1", &id, "hello?")).await.unwrap();
-    assert_eq!(refused["code"], "not_a_member");
+    assert_refused_at_once(&mut bob, "b1", &id).await;
     alice.command(&update("u2", "add_members")).await.unwrap();
     let added = bob.recv().await.unwrap();
     assert_eq!(pick(&added, &["type", "seq"]), json!(["event", 4]));
@@ -117,8 +119,25 @@ async fn who_is_removed_gets_that_event_and_none_after() {
     let leave = json!({"type": "update", "temp_id": "u3", "conversation_id": id, "op": "leave"});
     let left = bob.command(&leave).await.unwrap();
     assert_eq!(pick(&left, &["type", "seq"]), json!(["delivered", 5]));
-    let refused = bob.command(&send("b2", &id, "hello?")).await.unwrap();
-    assert_eq!(refused["code"], "not_a_member");
+    alice
+        .command(&send("m2", &id, "without bob"))
+        .await
+        .unwrap();
+    assert_refused_at_once(&mut bob, "b2", &id).await;
+}
+
+/// That who is no member any more is told so, and nothing else before it.
+async fn assert_refused_at_once(client: &mut SocketClient, temp_id: &str, id: &str) {
+    client.send(&send(temp_id, id, "hello?")).await.unwrap();
+    let refused = client
+        .wait_for(|frame| frame["type"] != "pending")
+        .await
+        .unwrap();
+    let keys = ["type", "temp_id", "code"];
+    assert_eq!(
+        pick(&refused, &keys),
+        json!(["rejected", temp_id, "not_a_member"])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,4 +169,26 @@ async fn a_crowd_sees_one_order() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_paused_owner_still_writes_is_told_to_nobody() {
+    let system = System::start().await;
+    let mut alice = system.client("alice").await;
+    let id = group(&mut alice, "c1", &["bob"]).await;
+    let mut bob = system.client("bob").await;
+    alice.command(&send("m1", &id, "hello")).await.unwrap();
+    let mut void = system.last_decision(&id);
+    void.headers
+        .set(names::CE_OWNER, Uuid::from_u128(1).to_string());
+    system.append_decision(&id, void);
+    alice.command(&send("m2", &id, "more")).await.unwrap();
+    let mut seqs = Vec::new();
+    while seqs.last() != Some(&3) {
+        let event = bob.expect_type("event").await.unwrap();
+        seqs.push(event["seq"].as_u64().unwrap());
+    }
+    // The create may still have been on its way.
+    seqs.retain(|seq| *seq > 1);
+    assert_eq!(seqs, [2, 3]);
 }

@@ -257,3 +257,22 @@ async fn what_a_forward_cannot_look_up_is_unavailable() {
         .unwrap();
     assert_eq!(reacted["type"], "delivered");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_for_oneself_cannot_be_forwarded() {
+    let system = System::start().await;
+    let mut alice = system.client("alice").await;
+    let mut bob = system.client("bob").await;
+    let id = group(&mut alice, "c1", &["bob"]).await;
+    let sent = alice.command(&send("m1", &id, "hello")).await.unwrap();
+    let message = sent["message_id"].clone();
+    let fields = json!({"message_id": message, "scope": "me"});
+    let hidden = bob.command(&about("delete", "d1", &id, fields)).await;
+    assert_eq!(hidden.unwrap()["type"], "delivered");
+    let refused = bob.command(&forward("f1", &id, &[&message], &[&id])).await;
+    assert_eq!(refused.unwrap()["code"], "not_found");
+    // Others still see it.
+    let shown = forward("f1", &id, &[&message], &[&id]);
+    alice.send(&shown).await.unwrap();
+    assert_eq!(answers(&mut alice, 1).await[0]["type"], "delivered");
+}

@@ -1,22 +1,23 @@
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings_domain::{Tenant, Timestamp, UserId};
 use tidings_edge::{Edge, EdgeConfig, Views};
-use tidings_log::Log;
 use tidings_log::embedded::EmbeddedLog;
+use tidings_log::{Log, LogError, read_range};
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerHandle, SequencerOptions};
 use tidings_service::auth::{Auth, Claims, Secret};
 use tidings_service::health::Health;
 use tidings_service::{http, telemetry};
 use tidings_signals::{Exchange, InProcess};
-use tidings_sqlite::Database;
+use tidings_sqlite::{Database, Priority};
 use tidings_testkit::{SocketClient, eventually_async};
 use tidings_views::history::{HistoryReader, HistoryWriter, MongoHistory, SqliteHistory};
 use tidings_views::search::{OpenSearch, SqliteSearch};
-use tidings_wire::Codec;
+use tidings_wire::{Codec, Record, Stored, Topic, partition_of};
 use tokio_util::sync::CancellationToken;
 
 const PARTITIONS: i32 = 4;
@@ -30,6 +31,7 @@ pub(crate) struct System {
     pub(crate) url: String,
     exchange: Arc<dyn Exchange>,
     log: Arc<dyn Log>,
+    database: Database,
     store: SqliteHistory,
     sequencer: Option<(SequencerHandle, CancellationToken)>,
     sequencer_behind: Duration,
@@ -102,7 +104,7 @@ impl System {
         let stop = CancellationToken::new();
         let mut views = Views::new(view);
         if setup.search {
-            let search = Arc::new(SqliteSearch::new(database));
+            let search = Arc::new(SqliteSearch::new(database.clone()));
             let projection =
                 tidings_search::projection(Arc::clone(&log), Codec::locked(), search.clone());
             let stop = stop.clone();
@@ -118,6 +120,7 @@ impl System {
             url,
             exchange: setup.exchange,
             log,
+            database,
             store,
             sequencer: None,
             sequencer_behind: setup.sequencer_behind,
@@ -174,6 +177,46 @@ impl System {
         tokio::spawn(async move { projection.run(stop).await.unwrap() });
     }
 
+    /// The last record of a conversation's partition of `message.delivered`.
+    pub(crate) fn last_decision(&self, conversation: &str) -> Record {
+        let (topic, partition) = (Topic::MessageDelivered, home(conversation));
+        let (_, end) = self.log.watermarks(topic, partition).unwrap();
+        let mut last = None;
+        let take = |stored: Stored| {
+            last = Some(stored.record);
+            Ok::<_, LogError>(())
+        };
+        read_range(&*self.log, topic, partition, end - 1, end, take).unwrap();
+        last.expect("a record")
+    }
+
+    /// Appends to a conversation's partition of `message.delivered`.
+    pub(crate) fn append_decision(&self, conversation: &str, record: Record) {
+        let (appended, durable) = mpsc::channel();
+        let done = move |result| appended.send(result).expect("the test waits");
+        let topic = Topic::MessageDelivered;
+        self.log
+            .append(topic, home(conversation), record, Box::new(done));
+        durable.recv().expect("an answer").expect("is appended");
+    }
+
+    /// Holds the thread that makes appends durable, until the sender is dropped.
+    pub(crate) fn hold_writes(&self) -> mpsc::Sender<()> {
+        let (release, held) = mpsc::channel::<()>();
+        let (running, runs) = mpsc::channel();
+        self.database.submit(
+            Priority::Log,
+            Box::new(move |_| {
+                running.send(()).expect("the test waits");
+                held.recv().expect_err("is dropped");
+                Ok(())
+            }),
+            Box::new(|result| result.expect("commits")),
+        );
+        runs.recv_timeout(PATIENCE).expect("runs");
+        release
+    }
+
     /// A client who said hello.
     pub(crate) async fn client(&self, user: &str) -> SocketClient {
         connect(&self.url, user).await
@@ -216,6 +259,11 @@ async fn serve_edge(
     });
     eventually_async(PATIENCE, async || watched.missing().is_empty()).await;
     (edge, url)
+}
+
+/// The partition of a conversation.
+fn home(conversation: &str) -> i32 {
+    partition_of(conversation.as_bytes(), PARTITIONS)
 }
 
 fn health() -> Health {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tidings_domain::{Code, ConversationId, MessageId};
 use tidings_testkit::SocketClient;
 
-use crate::support::{System, about, claims, connect, group, send, token_of};
+use crate::support::{Setup, System, about, claims, connect, group, send, token_of};
 
 /// Every command about a conversation and message of another tenant.
 fn commands(id: &str, message: &Value, own: &str, own_message: &Value) -> Vec<Value> {
@@ -157,6 +157,36 @@ async fn nothing_of_another_tenant_is_found() {
     assert_eq!(bob.ask(&sync).await.unwrap()["last_seq"], 2);
     alice.send(&json!({"type": "ping"})).await.unwrap();
     alice.expect_type("pong").await.unwrap();
+}
+
+/// While the view lags behind, edges go by what the log has told them of
+/// members.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_told_to_another_tenant() {
+    let system = System::set_up(Setup {
+        history: false,
+        ..Setup::default()
+    })
+    .await;
+    let token = token_of("bob", "umbrella", None);
+    let spy = async |url: &str| SocketClient::connect(url, &token).await.unwrap();
+    let mut spies = vec![spy(&system.url).await];
+    let mut alice = system.client("alice").await;
+    let id = group(&mut alice, "c1", &["bob"]).await;
+    // One edge has seen it, and the other reads it from the log.
+    let late = system.another_edge().await;
+    for url in [&system.url, &late] {
+        spies.push(spy(url).await);
+    }
+    let mut members = [system.client("bob").await, connect(&late, "bob").await];
+    alice.command(&send("m1", &id, "secret")).await.unwrap();
+    for bob in &mut members {
+        assert_eq!(bob.expect_type("event").await.unwrap()["seq"], 2);
+    }
+    for spy in &mut spies {
+        spy.send(&json!({"type": "ping"})).await.unwrap();
+        assert_eq!(spy.recv().await.unwrap(), json!({"type": "pong"}));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
