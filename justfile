@@ -7,6 +7,10 @@ default: fmt-check lint doc test
 test *args:
     scripts/test {{args}}
 
+# Plants faults in a copy of the code, and looks whether the tests see them.
+faults *args:
+    scripts/faults {{args}}
+
 # Formats everything.
 fmt:
     cargo fmt --all
