@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::view::{Unavailable, View};
 
-/// The first pause between two looks at the view's positions.
+/// The pause between two looks at the view's positions, while it moves.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// The longest.
+/// The longest, while it stands still.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until the history view reflects enough of the log. All who wait share
@@ -117,9 +117,13 @@ impl Freshness {
                     }
                     offsets
                 });
+            let moves = offsets.is_some() && self.known.borrow().offsets != offsets;
             self.known.send_replace(Known { asked, offsets });
+            pause = match moves {
+                true => FIRST_PAUSE,
+                false => (pause * 3 / 2).min(LONGEST_PAUSE),
+            };
             tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
     }
 

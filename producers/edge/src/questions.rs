@@ -70,7 +70,7 @@ impl From<Unavailable> for Refusal {
 /// Waits until the view reflects what this edge has read of a conversation.
 async fn fresh(shared: &Shared, id: ConversationId) -> Result<(), Unavailable> {
     let partition = shared.partition_of(id);
-    let position = shared.progress.position(partition);
+    let position = shared.progress.position_of(partition, id);
     let wanted = [(partition, position)];
     shared.freshness.reached(&wanted, Age::Recent).await
 }

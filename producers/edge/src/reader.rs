@@ -158,10 +158,10 @@ impl Reader {
             Ok(Judged::Valid(marked)) => {
                 // First: whoever is told of it may ask at once for an answer
                 // that reflects it.
-                self.shared
-                    .progress
-                    .decided(stored.partition, stored.offset, marked.input);
-                self.decided(stored, marked);
+                let about = conversation_of(&stored.record);
+                let progress = &self.shared.progress;
+                progress.decided(stored.partition, stored.offset, marked.input, about);
+                self.decided(stored, marked, about);
             }
             Ok(Judged::Claim(_) | Judged::Void) => {}
             Err(error) => self.pass_over(stored, &error),
@@ -176,8 +176,8 @@ impl Reader {
             "passing over a record that cannot be read");
     }
 
-    fn decided(&self, stored: &Stored, marked: Marked) {
-        let Some(id) = conversation_of(&stored.record) else {
+    fn decided(&self, stored: &Stored, marked: Marked, about: Option<ConversationId>) {
+        let Some(id) = about else {
             return self.pass_over(stored, &DecodeError::Malformed("the key is no UUID".into()));
         };
         let concerns_us = self.shared.hub.concerns(id)

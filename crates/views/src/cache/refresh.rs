@@ -12,8 +12,9 @@ use super::value::{Head, Hidden, Members, Place, Places, Recent};
 use super::{Fill, Key, LookUp};
 use crate::StoreError;
 
-/// How many messages of a conversation are kept.
-pub(super) const RECENT: usize = 50;
+/// How many messages of a conversation are kept: a page of 50, one more that
+/// tells whether it is the last, and some for what its reader has hidden.
+pub(super) const RECENT: usize = 64;
 /// Up to how many members of a conversation are kept.
 pub(super) const MEMBERS: usize = 500;
 /// Up to how many messages that a user has hidden in a conversation are kept.
