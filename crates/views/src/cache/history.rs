@@ -397,6 +397,30 @@ impl HistoryReader for CachedHistory {
             .await
     }
 
+    async fn conversations(
+        &self,
+        tenant: &Tenant,
+        ids: &[ConversationId],
+    ) -> Result<Vec<ConversationRow>, StoreError> {
+        self.shared.history.conversations(tenant, ids).await
+    }
+
+    async fn messages(
+        &self,
+        tenant: &Tenant,
+        ids: &[MessageId],
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        self.shared.history.messages(tenant, ids).await
+    }
+
+    async fn places(
+        &self,
+        tenant: &Tenant,
+        ids: &[(ConversationId, UserId)],
+    ) -> Result<Vec<MemberRow>, StoreError> {
+        self.shared.history.places(tenant, ids).await
+    }
+
     async fn outcome(
         &self,
         tenant: &Tenant,

@@ -69,6 +69,44 @@ fn listed(
     listed
 }
 
+/// Several at once, asked as each tenant: its own, and nobody else's.
+async fn rows_are_found_by_id(store: &dyn Dump, model: &Model) {
+    let tenants: BTreeSet<_> = everybody(model).into_iter().map(|(of, _)| of).collect();
+    let none = Uuid::from_u128(1);
+    for tenant in &tenants {
+        let mut ids: Vec<_> = model.conversations.keys().copied().collect();
+        ids.push(ConversationId(none));
+        let mut found = store.conversations(tenant, &ids).await.expect("reads");
+        found.sort_unstable_by_key(|row| row.conversation_id);
+        let rows = model.conversations.values();
+        let own: Vec<_> = rows.filter(|row| row.tenant == *tenant).cloned().collect();
+        assert_eq!(found, own);
+
+        let mut ids: Vec<_> = model.messages.keys().copied().collect();
+        ids.push(MessageId(none));
+        let mut found = store.messages(tenant, &ids).await.expect("reads");
+        found.sort_unstable_by_key(|row| row.message_id);
+        let rows = model.messages.values();
+        let own: Vec<_> = rows
+            .filter(|row| row.tenant == *tenant)
+            .map(|row| row.clone().shown())
+            .collect();
+        assert_eq!(found, own);
+
+        let mut ids: Vec<_> = model.members.keys().cloned().collect();
+        ids.extend(ids.first().map(|(_, user)| (ConversationId(none), user.clone())));
+        let mut found = store.places(tenant, &ids).await.expect("reads");
+        found.sort_unstable_by_key(|row| (row.conversation_id, row.user_id.clone()));
+        let rows = model.members.values();
+        let own: Vec<_> = rows.filter(|row| row.tenant == *tenant).cloned().collect();
+        assert_eq!(found, own);
+    }
+    let nobody = tenants.first().expect("has tenants");
+    assert!(store.conversations(nobody, &[]).await.expect("reads").is_empty());
+    assert!(store.messages(nobody, &[]).await.expect("reads").is_empty());
+    assert!(store.places(nobody, &[]).await.expect("reads").is_empty());
+}
+
 async fn whole_list(
     store: &dyn Dump,
     tenant: &Tenant,
@@ -127,6 +165,7 @@ pub async fn answers_like_the_model(store: &dyn Dump, seed: u64) {
         let found = store.message(&row.tenant, *id).await.expect("reads");
         assert_eq!(found, Some(row.clone().shown()));
     }
+    rows_are_found_by_id(store, &model).await;
     for (tenant, user) in everybody(&model) {
         let kinds = [Kind::Direct, Kind::Group, Kind::Channel];
         for kind in kinds.map(Some).into_iter().chain([None]) {

@@ -143,6 +143,27 @@ pub trait HistoryReader: Send + Sync {
         limit: usize,
     ) -> Result<Vec<MessageId>, StoreError>;
 
+    /// Those of these conversations that are there, in no order.
+    async fn conversations(
+        &self,
+        tenant: &Tenant,
+        ids: &[ConversationId],
+    ) -> Result<Vec<ConversationRow>, StoreError>;
+
+    /// Those of these messages that are there, in no order.
+    async fn messages(
+        &self,
+        tenant: &Tenant,
+        ids: &[MessageId],
+    ) -> Result<Vec<MessageRow>, StoreError>;
+
+    /// Those of these places that are there, also of who has gone, in no order.
+    async fn places(
+        &self,
+        tenant: &Tenant,
+        ids: &[(ConversationId, UserId)],
+    ) -> Result<Vec<MemberRow>, StoreError>;
+
     /// The first decision of a command: the first that made an event, else the
     /// first that noted an own change, else the first of all.
     async fn outcome(

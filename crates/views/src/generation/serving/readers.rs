@@ -150,6 +150,30 @@ impl<S: HistoryReader + Generations> HistoryReader for Serving<S> {
             .await
     }
 
+    async fn conversations(
+        &self,
+        tenant: &Tenant,
+        ids: &[ConversationId],
+    ) -> Result<Vec<ConversationRow>, StoreError> {
+        self.handle().await?.conversations(tenant, ids).await
+    }
+
+    async fn messages(
+        &self,
+        tenant: &Tenant,
+        ids: &[MessageId],
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        self.handle().await?.messages(tenant, ids).await
+    }
+
+    async fn places(
+        &self,
+        tenant: &Tenant,
+        ids: &[(ConversationId, UserId)],
+    ) -> Result<Vec<MemberRow>, StoreError> {
+        self.handle().await?.places(tenant, ids).await
+    }
+
     async fn outcome(
         &self,
         tenant: &Tenant,

@@ -297,6 +297,34 @@ impl HistoryReader for MongoHistory {
         Ok(row.map(MessageRow::shown))
     }
 
+    async fn conversations(
+        &self,
+        tenant: &Tenant,
+        ids: &[ConversationId],
+    ) -> Result<Vec<ConversationRow>, StoreError> {
+        let ids = ids.iter().map(|id| id_text(id.0)).collect();
+        read::find_own(self, tenant, ids).await
+    }
+
+    async fn messages(
+        &self,
+        tenant: &Tenant,
+        ids: &[MessageId],
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        let ids = ids.iter().map(|id| id_text(id.0)).collect();
+        let rows: Vec<MessageRow> = read::find_own(self, tenant, ids).await?;
+        Ok(rows.into_iter().map(MessageRow::shown).collect())
+    }
+
+    async fn places(
+        &self,
+        tenant: &Tenant,
+        ids: &[(ConversationId, UserId)],
+    ) -> Result<Vec<MemberRow>, StoreError> {
+        let ids = ids.iter().map(|(id, user)| member_id(*id, user));
+        read::find_own(self, tenant, ids.collect()).await
+    }
+
     async fn outcome(
         &self,
         tenant: &Tenant,

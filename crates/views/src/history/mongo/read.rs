@@ -120,7 +120,7 @@ pub(super) async fn find_one<R: Stored + Owned>(
 }
 
 /// The tenant's rows among those with these `_id`s.
-async fn find_own<R: Stored + Owned>(
+pub(super) async fn find_own<R: Stored + Owned>(
     history: &MongoHistory,
     tenant: &Tenant,
     ids: Vec<String>,

@@ -328,6 +328,49 @@ impl HistoryReader for SqliteHistory {
             .await
     }
 
+    async fn conversations(
+        &self,
+        tenant: &Tenant,
+        ids: &[ConversationId],
+    ) -> Result<Vec<ConversationRow>, StoreError> {
+        let (tenant, ids) = (tenant.clone(), ids.to_vec());
+        self.read(move |connection| {
+            let rows = ids
+                .iter()
+                .map(|id| read::conversation(connection, &tenant, *id));
+            rows.filter_map(Result::transpose).collect()
+        })
+        .await
+    }
+
+    async fn messages(
+        &self,
+        tenant: &Tenant,
+        ids: &[MessageId],
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        let (tenant, ids) = (tenant.clone(), ids.to_vec());
+        self.read(move |connection| {
+            let rows = ids.iter().map(|id| read::message(connection, &tenant, *id));
+            rows.filter_map(Result::transpose).collect()
+        })
+        .await
+    }
+
+    async fn places(
+        &self,
+        tenant: &Tenant,
+        ids: &[(ConversationId, UserId)],
+    ) -> Result<Vec<MemberRow>, StoreError> {
+        let (tenant, ids) = (tenant.clone(), ids.to_vec());
+        self.read(move |connection| {
+            let rows = ids
+                .iter()
+                .map(|(id, user)| read::member(connection, &tenant, *id, user));
+            rows.filter_map(Result::transpose).collect()
+        })
+        .await
+    }
+
     async fn outcome(
         &self,
         tenant: &Tenant,
