@@ -157,8 +157,9 @@ impl View for Cache {
             let (partition, next) = (inner.partition_of(decision.conversation_id), offset + 1);
             let reach = reaching.entry(partition).or_insert(next);
             *reach = (*reach).max(next);
-            changes.extend(changed_by(decision).into_iter().map(|key| Change {
-                key,
+            changes.extend(changed_by(decision).into_iter().map(|changed| Change {
+                key: changed.key,
+                parts: changed.parts,
                 partition,
                 next,
             }));

@@ -146,7 +146,7 @@ async fn forged_values_in_redis_are_found_and_dropped() {
 
     // The owner of a position, and all of it.
     let mut forge = deadpool_redis::redis::pipe();
-    forge.hset("tidings:t.cache:2:cursors", "w1", "").ignore();
+    forge.hset("tidings:t.cache:3:cursors", "w1", "").ignore();
     forge
         .query_async::<()>(&mut connection)
         .await

@@ -16,7 +16,8 @@ pub trait CacheAudit: Audit {}
 /// The keys of the values that a decision changes, by kind.
 #[must_use]
 pub fn cache_keys_changed_by(decision: &Decision) -> Vec<(&'static str, String)> {
-    let keys: BTreeSet<_> = changed_by(decision).into_iter().collect();
+    let changed = changed_by(decision).into_iter();
+    let keys: BTreeSet<_> = changed.map(|changed| changed.key).collect();
     keys.into_iter()
         .map(|key| (key.kind(), key.to_string()))
         .collect()

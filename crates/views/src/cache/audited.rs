@@ -5,7 +5,7 @@ use moka::ops::compute::Op;
 use serde_json::{Map, Value, json};
 use tidings_domain::{ConversationId, Tenant, UserId};
 
-use super::refresh::{HIDDEN, MEMBERS, PLACES, PLACES_PAGE, RECENT};
+use super::reading::{HIDDEN, MEMBERS, PLACES, PLACES_PAGE, RECENT, nobody};
 use super::value::{Head, Hidden, Members, Place, Places, Recent};
 use super::{CacheWriter, Key, MokaCache};
 use crate::audit::{Audit, CacheAudit, EachPage, Flaw, Part, Raw, Replacement, StoredDocument};
@@ -13,9 +13,6 @@ use crate::history::{HistoryReader, SqliteHistory};
 use crate::{Position, StoreError};
 
 pub(super) const KINDS: &[&str] = &["head", "recent", "members", "hidden", "places"];
-
-/// Somebody who has deleted nothing for themselves.
-const NOBODY: &str = "tidings:nobody";
 
 /// What a cache without cursors is like.
 pub(super) const NOT_KEPT: &str = "the cache is empty, and nobody keeps it: nothing is answered from it. tidings-cache begins it \
@@ -137,10 +134,6 @@ async fn head(
     Ok(Some(head.encode()))
 }
 
-fn nobody() -> Result<UserId, StoreError> {
-    UserId::parse(NOBODY).map_err(|error| StoreError::Fatal(error.to_string()))
-}
-
 async fn recent(
     history: &SqliteHistory,
     tenant: &Tenant,
@@ -233,8 +226,8 @@ impl Audit for MokaCache {
             key.kind() == kind && is_part(key, part) && Some(&record.session) == session.as_ref()
         });
         let documents = records.filter_map(|(key, record)| {
-            let value = record.value?;
-            Some(stored(&key, value.bytes.clone()))
+            let value = record.value.filter(|_| record.parts.is_empty())?;
+            Some(stored(&key, value.to_vec()))
         });
         each(documents.collect())
     }
@@ -248,8 +241,8 @@ impl Audit for MokaCache {
         let keys = keys.iter().filter_map(|key| Key::parse(key));
         let found = keys.filter_map(|key| {
             let record = self.records.get(&key)?;
-            let value = record.value?;
-            (Some(record.session) == session).then(|| stored(&key, value.bytes.clone()))
+            let value = record.value.filter(|_| record.parts.is_empty())?;
+            (Some(record.session) == session).then(|| stored(&key, value.to_vec()))
         });
         Ok(found.collect())
     }
@@ -267,10 +260,11 @@ impl Audit for MokaCache {
                 let Some(mut record) = entry.map(moka::Entry::into_value) else {
                     return Op::Nop;
                 };
-                if record.value.as_ref().is_none_or(|it| it.bytes != *bytes) {
+                if record.value.as_ref().is_none_or(|it| **it != **bytes) {
                     return Op::Nop;
                 }
                 record.value = None;
+                record.parts.clear();
                 dropped += 1;
                 Op::Put(record)
             });

@@ -1,22 +1,18 @@
 //! The history view with the cache before it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
 use tidings_domain::{
     ConversationId, ConversationRow, EditRow, EventRow, Kind, MemberRow, MessageId, MessageRow,
     OutcomeRow, TempId, Tenant, Timestamp, UserId,
 };
-use tidings_wire::partition_of;
-use uuid::Uuid;
 
 use super::guard::Guard;
-use super::refresh::{Refresh, Refresher};
-use super::value::{Head, Hidden, Members, Place, Places, Recent, place};
-use super::{CacheReader, Cursors, Found, Key};
+use super::shared::Shared;
+use super::value::{Head, Place, Places, Value, place};
+use super::{CacheReader, Key};
 use crate::history::{ConversationPage, HistoryReader, ListedConversation};
 use crate::{Position, StoreError};
 
@@ -36,15 +32,6 @@ pub struct CachedHistory {
     shared: Arc<Shared>,
 }
 
-pub(super) struct Shared {
-    pub(super) history: Arc<dyn HistoryReader>,
-    pub(super) guard: Guard,
-    pub(super) partitions: i32,
-    /// The highest positions that were given, by partition.
-    claimed: Mutex<HashMap<i32, i64>>,
-    pub(super) refresher: Refresher,
-}
-
 impl CachedHistory {
     /// `partitions` is how many `message.delivered` has; `timeout` is for one
     /// question to the cache.
@@ -55,43 +42,48 @@ impl CachedHistory {
         partitions: i32,
         timeout: Duration,
     ) -> Self {
-        let shared = Shared {
-            history,
-            guard: Guard::new(cache, timeout),
-            partitions,
-            claimed: Mutex::default(),
-            refresher: Refresher::default(),
-        };
+        let guard = Guard::new(cache, timeout);
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(history, guard, partitions)),
         }
-    }
-
-    /// Has a value read anew, in the background.
-    fn refresh(&self, refresh: Refresh) {
-        Refresher::start(&self.shared, refresh);
     }
 
     async fn head(&self, tenant: &Tenant, id: ConversationId) -> Option<Head> {
-        let key = Key::Head(tenant.clone(), id);
-        let found = self.shared.look_up(&[key]).await?;
-        let head = value(&found[0], |value| Head::decode(value, tenant, id));
-        count("head", head.is_some());
-        if head.is_none() {
-            self.refresh(Refresh::Head(tenant.clone(), id));
+        let value = self.shared.value(Key::Head(tenant.clone(), id)).await?;
+        match &*value {
+            Value::Head(head) => Some(Head::clone(head)),
+            _ => None,
         }
-        head
     }
 
     async fn places(&self, tenant: &Tenant, user: &UserId) -> Option<Vec<Place>> {
         let key = Key::Places(tenant.clone(), user.clone());
-        let found = self.shared.look_up(&[key]).await?;
-        let places = value(&found[0], |value| Places::decode(value, tenant));
-        count("places", places.is_some());
-        if places.is_none() {
-            self.refresh(Refresh::Places(tenant.clone(), user.clone()));
+        match Arc::unwrap_or_clone(self.shared.value(key).await?) {
+            Value::Places(places) => places.0,
+            _ => None,
         }
-        places?.0
+    }
+
+    /// The user's place in a conversation, if it is at hand: one row is read
+    /// sooner than all that the user has.
+    async fn place(&self, tenant: &Tenant, id: ConversationId, user: &UserId) -> Option<MemberRow> {
+        let key = Key::Places(tenant.clone(), user.clone());
+        let keys = std::slice::from_ref(&key);
+        let wanted = self.shared.wanted(keys);
+        let found = self.shared.look_up(keys, &wanted).await?.found.pop()?;
+        let bytes = match (found.value, found.outdated) {
+            (Some(value), _) => Some(value),
+            // What has not changed is as it was.
+            (None, Some(outdated)) => {
+                let part = id.0.to_string();
+                (!outdated.parts.contains(&part)).then_some(outdated.value)
+            }
+            (None, None) => None,
+        };
+        let places = bytes.and_then(|bytes| Places::decode(&bytes, tenant)?.0);
+        self.shared.count(&key, places.is_some());
+        // Who is not there may have been.
+        Some(place(&places?, id, user)?.member.clone())
     }
 
     /// The user's places, each with its conversation.
@@ -99,23 +91,15 @@ impl CachedHistory {
         let places = self.places(tenant, user).await?;
         let ids = places.iter().map(|place| place.member.conversation_id);
         let keys: Vec<_> = ids.map(|id| Key::Head(tenant.clone(), id)).collect();
-        let found = self.shared.look_up(&keys).await?;
-        let (mut listed, mut missing) = (Vec::with_capacity(places.len()), Vec::new());
-        for (place, found) in places.into_iter().zip(&found) {
-            let id = place.member.conversation_id;
-            match value(found, |value| Head::decode(value, tenant, id)) {
-                Some(head) => listed.push((place, head)),
-                None => missing.push(id),
-            }
-        }
-        count("head", missing.is_empty());
-        if missing.is_empty() {
-            return Some(listed);
-        }
-        for id in missing {
-            self.refresh(Refresh::Head(tenant.clone(), id));
-        }
-        None
+        let heads = self.shared.values(&keys).await?;
+        let heads = heads
+            .into_iter()
+            .map(|head| match Arc::unwrap_or_clone(head) {
+                Value::Head(head) => Some(*head),
+                _ => None,
+            });
+        let listed = places.into_iter().zip(heads);
+        listed.map(|(place, head)| Some((place, head?))).collect()
     }
 
     async fn cached_page(
@@ -125,98 +109,29 @@ impl CachedHistory {
         viewer: &UserId,
         limit: usize,
     ) -> Option<Vec<MessageRow>> {
-        let recent = Key::Recent(tenant.clone(), id);
-        let hidden = Key::Hidden(tenant.clone(), id, viewer.clone());
-        let found = self.shared.look_up(&[recent, hidden]).await?;
-        let recent = value(&found[0], |value| Recent::decode(value, tenant, id));
-        count("recent", recent.is_some());
-        let Some(recent) = recent else {
-            self.refresh(Refresh::Recent(tenant.clone(), id, viewer.clone()));
+        let keys = [
+            Key::Recent(tenant.clone(), id),
+            Key::Hidden(tenant.clone(), id, viewer.clone()),
+        ];
+        let mut values = self.shared.values(&keys).await?.into_iter();
+        let recent = values.next()?;
+        let (Value::Recent(recent), Value::Hidden(hidden)) = (&*recent, &*values.next()?) else {
             return None;
         };
-        let hidden = value(&found[1], Hidden::decode);
-        count("hidden", hidden.is_some());
-        let Some(hidden) = hidden else {
-            self.refresh(Refresh::Hidden(tenant.clone(), id, viewer.clone()));
-            return None;
-        };
-        let hidden = hidden.0?;
-        let is_all = recent.is_all();
-        let mut shown = recent.messages;
-        shown.retain(|row| !hidden.contains(&row.message_id.0));
+        let hidden = hidden.0.as_ref()?;
+        let shown = recent.messages.iter();
+        let shown = shown.filter(|row| !hidden.contains(&row.message_id.0));
+        let shown: Vec<_> = shown.take(limit).cloned().collect();
         // What is older than these is not here.
-        if shown.len() < limit && !is_all {
-            return None;
-        }
-        shown.truncate(limit);
-        Some(shown)
+        (shown.len() == limit || recent.is_all()).then_some(shown)
     }
 
     async fn cached_members(&self, tenant: &Tenant, id: ConversationId) -> Option<Vec<MemberRow>> {
         let key = Key::Members(tenant.clone(), id);
-        let found = self.shared.look_up(&[key]).await?;
-        let members = value(&found[0], |value| Members::decode(value, tenant));
-        count("members", members.is_some());
-        if members.is_none() {
-            self.refresh(Refresh::Members(tenant.clone(), id));
+        match Arc::unwrap_or_clone(self.shared.value(key).await?) {
+            Value::Members(members) => members.0,
+            _ => None,
         }
-        members?.0
-    }
-}
-
-fn value<T>(found: &Found, decode: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
-    decode(found.value.as_ref()?)
-}
-
-fn count(kind: &'static str, hit: bool) {
-    let name = match hit {
-        true => "tidings_cache_hits_total",
-        false => "tidings_cache_misses_total",
-    };
-    metrics::counter!(name, "kind" => kind).increment(1);
-}
-
-impl Shared {
-    pub(super) fn partition_of(&self, id: ConversationId) -> i32 {
-        let mut buffer = Uuid::encode_buffer();
-        let text = id.0.hyphenated().encode_lower(&mut buffer);
-        partition_of(text.as_bytes(), self.partitions)
-    }
-
-    /// The partitions that a key's value depends on.
-    pub(super) fn partitions_of(&self, key: &Key) -> Vec<i32> {
-        match key {
-            Key::Head(_, id) | Key::Recent(_, id) | Key::Members(_, id) | Key::Hidden(_, id, _) => {
-                vec![self.partition_of(*id)]
-            }
-            Key::Places(..) => (0..self.partitions).collect(),
-        }
-    }
-
-    /// The values of these keys, where the cache is up and has come as far as
-    /// it must: as the positions that were given.
-    async fn look_up(&self, keys: &[Key]) -> Option<Vec<Found>> {
-        if keys.is_empty() {
-            return Some(Vec::new());
-        }
-        let wanted: Vec<(i32, i64)> = {
-            let claimed = self.claimed.lock();
-            let partitions = keys.iter().flat_map(|key| self.partitions_of(key));
-            partitions
-                .map(|p| (p, claimed.get(&p).copied().unwrap_or(0)))
-                .collect()
-        };
-        let looked = self.guard.look_up(keys).await?;
-        let covers = |cursors: &Cursors| {
-            let reached =
-                |(p, least): &(i32, i64)| cursors.offset(*p).is_some_and(|at| at >= *least);
-            wanted.iter().all(reached)
-        };
-        if looked.found.len() != keys.len() || !covers(&looked.before) {
-            metrics::counter!("tidings_cache_behind_total").increment(1);
-            return None;
-        }
-        Some(looked.found)
     }
 }
 
@@ -262,10 +177,8 @@ impl HistoryReader for CachedHistory {
         conversation_id: ConversationId,
         user_id: &UserId,
     ) -> Result<Option<MemberRow>, StoreError> {
-        let places = self.places(tenant, user_id).await.unwrap_or_default();
-        // Who is not there may have been.
-        if let Some(place) = place(&places, conversation_id, user_id) {
-            return Ok(Some(place.member.clone()));
+        if let Some(member) = self.place(tenant, conversation_id, user_id).await {
+            return Ok(Some(member));
         }
         let history = &self.shared.history;
         history.member(tenant, conversation_id, user_id).await

@@ -26,23 +26,40 @@
 //! So a value that is there reflects at least all below the cursor's offset.
 //! A store that was emptied has no cursors, hence no answers. New ones make a
 //! new *session*, and records of other sessions count for nothing.
+//!
+//! # What has changed in part
+//!
+//! Most changes concern a part of a value: one message of a page, one place of
+//! a user's. Such a change leaves the value and notes the *part*, by its id. A
+//! value with outdated parts answers nothing by itself: whoever finds it reads
+//! these parts from the history view, by id, and puts them in. The rest of it
+//! is as it was up to the cursor's offset, since all changes below are noted.
+//! So the amended value reflects all below the cursor, or below the positions
+//! of the view that were asked before the parts were read, whichever is less;
+//! and it may be filled in as any other value: it is refused if more was noted
+//! meanwhile. The projection writes no rows here either. Only the history view
+//! knows them: a message that is posted may be one that was sent again.
 
 pub(crate) mod audited;
 mod changes;
+mod flight;
 mod guard;
 mod history;
 mod key;
 mod local;
+mod patience;
+mod reading;
 mod redis;
-mod refresh;
+mod shared;
 mod store;
 mod value;
 
-pub use changes::changed_by;
+pub use changes::{Changed, changed_by};
 pub use history::{CACHE_TIMEOUT, CachedHistory};
 pub use key::Key;
 pub use local::MokaCache;
 pub use redis::{BadUrl, RedisCache};
 pub use store::{
-    CacheReader, CacheWriter, Change, Cursor, Cursors, Fill, Found, LookUp, Moved, TTL, Ticket,
+    CacheReader, CacheWriter, Change, Cursor, Cursors, Fill, Found, LookUp, Moved, OUTDATED_PARTS,
+    Outdated, TTL, Ticket,
 };

@@ -53,13 +53,57 @@ pub struct Ticket {
     pub(super) mark: String,
 }
 
+/// How many parts of a value may be outdated before all of it is dropped.
+pub const OUTDATED_PARTS: usize = 128;
+
+/// A value of which some parts have changed since it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outdated {
+    /// What it was.
+    pub value: Vec<u8>,
+    /// What has changed of it: messages, conversations or users, by id.
+    pub parts: Vec<String>,
+    /// Of each partition that it depends on, the offset below which it
+    /// reflected everything when it was read.
+    pub as_of: Vec<(i32, i64)>,
+}
+
 /// What is known of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The value, if there is one.
+    /// The value, if there is one that is up to date.
     pub value: Option<Vec<u8>>,
+    /// If not, what is left of it.
+    pub outdated: Option<Outdated>,
     /// With which one may be filled in.
     pub ticket: Ticket,
+}
+
+impl Found {
+    /// A record with this value, if it has one, and these parts of it changed.
+    pub(super) fn new(
+        value: Option<Vec<u8>>,
+        parts: Vec<String>,
+        as_of: Vec<(i32, i64)>,
+        ticket: Ticket,
+    ) -> Self {
+        let (value, outdated) = match value {
+            Some(value) if !parts.is_empty() => {
+                let outdated = Outdated {
+                    value,
+                    parts,
+                    as_of,
+                };
+                (None, Some(outdated))
+            }
+            value => (value, None),
+        };
+        Self {
+            value,
+            outdated,
+            ticket,
+        }
+    }
 }
 
 /// What was found.
@@ -107,6 +151,50 @@ impl LookUp {
         if !as_of.iter().all(is_enough) {
             return None;
         }
+        self.fill_of(index, key, value, as_of)
+    }
+
+    /// What the outdated value at this index reflects once its outdated parts
+    /// were read again, from a view that stood at these positions before: what
+    /// has changed of the rest is known as far as the cursors had come. None
+    /// where the view stands before what the value reflected.
+    #[must_use]
+    pub fn amended_as_of(&self, index: usize, view: &[(i32, i64)]) -> Option<Vec<(i32, i64)>> {
+        let outdated = self.found.get(index)?.outdated.as_ref()?;
+        let known = |partition| {
+            let of = outdated.as_of.iter().find(|(of, _)| *of == partition);
+            of.map(|(_, offset)| *offset)
+        };
+        let amended = view.iter().map(|(partition, offset)| {
+            let was = known(*partition)?;
+            let noted = self.before.offset(*partition)?;
+            (*offset >= was).then_some((*partition, was.max(noted.min(*offset))))
+        });
+        amended.collect()
+    }
+
+    /// The value at this index with its outdated parts as they are now, as of
+    /// what [`amended_as_of`](Self::amended_as_of) says. That it reflects what
+    /// the cursors are reaching for was so when the record took its first
+    /// value.
+    #[must_use]
+    pub fn amend(
+        &self,
+        index: usize,
+        key: Key,
+        value: Vec<u8>,
+        as_of: Vec<(i32, i64)>,
+    ) -> Option<Fill> {
+        self.fill_of(index, key, value, as_of)
+    }
+
+    fn fill_of(
+        &self,
+        index: usize,
+        key: Key,
+        value: Vec<u8>,
+        as_of: Vec<(i32, i64)>,
+    ) -> Option<Fill> {
         let ticket = self.found.get(index)?.ticket.clone();
         Some(Fill {
             key,
@@ -122,6 +210,8 @@ impl LookUp {
 pub struct Change {
     /// What.
     pub key: Key,
+    /// Which parts of it, by id. None at all: all of it.
+    pub parts: Vec<String>,
     /// The decision's partition.
     pub partition: i32,
     /// The offset after it.
@@ -157,7 +247,8 @@ pub trait CacheWriter: Send + Sync {
     /// the others as they are. An empty store gets a new session.
     async fn begin(&self, positions: &[Position]) -> Result<(), StoreError>;
 
-    /// Notes changes, then moves partitions on. `reaching` says of each
+    /// Notes changes, then moves partitions on. A value of which no more than
+    /// [`OUTDATED_PARTS`] have changed stays, and says so. `reaching` says of each
     /// partition which offset the changes stay below.
     ///
     /// # Errors

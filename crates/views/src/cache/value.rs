@@ -9,6 +9,7 @@ use tidings_domain::{
 };
 use uuid::Uuid;
 
+use super::Key;
 use crate::history::document::{
     self, ContentDocument, ForwardedDocument, ReactionDocument, Unreadable,
 };
@@ -31,6 +32,36 @@ impl Recent {
     pub(super) fn is_all(&self) -> bool {
         self.messages.last().is_none_or(|oldest| oldest.no == 1)
     }
+
+    pub(super) fn is_gapless(&self) -> bool {
+        let pairs = self.messages.windows(2);
+        pairs
+            .into_iter()
+            .all(|pair| pair[0].no == pair[1].no.saturating_add(1))
+    }
+
+    /// With these rows as they are now, and no more than `most` messages. None
+    /// where one between them is missing.
+    pub(super) fn amended(
+        mut self,
+        id: ConversationId,
+        rows: Vec<MessageRow>,
+        most: usize,
+    ) -> Option<Self> {
+        let is_all = self.is_all();
+        let oldest = self.messages.last().map_or(0, |oldest| oldest.no);
+        for row in rows.into_iter().filter(|row| row.conversation_id == id) {
+            let mut known = self.messages.iter_mut();
+            match known.find(|known| known.message_id == row.message_id) {
+                Some(known) => *known = row,
+                None if is_all || row.no > oldest => self.messages.push(row),
+                None => {}
+            }
+        }
+        self.messages.sort_by_key(|row| std::cmp::Reverse(row.no));
+        self.messages.truncate(most);
+        self.is_gapless().then_some(self)
+    }
 }
 
 /// What a user has deleted for themselves of a conversation's messages, those
@@ -42,6 +73,21 @@ pub(super) struct Hidden(pub(super) Option<Vec<Uuid>>);
 /// The members of a conversation, by user id; none: too many to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Members(pub(super) Option<Vec<MemberRow>>);
+
+impl Members {
+    /// These with some rows as they are now; none, if there are more than
+    /// `most`.
+    pub(super) fn amended(mut members: Vec<MemberRow>, rows: Vec<MemberRow>, most: usize) -> Self {
+        for row in rows {
+            members.retain(|member| member.user_id != row.user_id);
+            if row.role.is_some() {
+                members.push(row);
+            }
+        }
+        members.sort_by(|a, b| a.user_id.cmp(&b.user_id));
+        Self((members.len() <= most).then_some(members))
+    }
+}
 
 /// A user's place in a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +102,39 @@ pub(super) struct Place {
 /// A user's places; none: too many to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Places(pub(super) Option<Vec<Place>>);
+
+/// A value of any kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Head(Box<Head>),
+    Recent(Recent),
+    Members(Members),
+    Hidden(Hidden),
+    Places(Places),
+}
+
+impl Value {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Head(head) => head.encode(),
+            Self::Recent(recent) => recent.encode(),
+            Self::Members(members) => members.encode(),
+            Self::Hidden(hidden) => hidden.encode(),
+            Self::Places(places) => places.encode(),
+        }
+    }
+
+    /// None for what cannot be read: it is as good as not there.
+    pub(super) fn decode(value: &[u8], key: &Key) -> Option<Self> {
+        Some(match key {
+            Key::Head(tenant, id) => Self::Head(Box::new(Head::decode(value, tenant, *id)?)),
+            Key::Recent(tenant, id) => Self::Recent(Recent::decode(value, tenant, *id)?),
+            Key::Members(tenant, _) => Self::Members(Members::decode(value, tenant)?),
+            Key::Hidden(..) => Self::Hidden(Hidden::decode(value)?),
+            Key::Places(tenant, _) => Self::Places(Places::decode(value, tenant)?),
+        })
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 struct MessageDocument<'a> {

@@ -94,7 +94,10 @@ async fn rows_are_found_by_id(store: &dyn Dump, model: &Model) {
         assert_eq!(found, own);
 
         let mut ids: Vec<_> = model.members.keys().cloned().collect();
-        ids.extend(ids.first().map(|(_, user)| (ConversationId(none), user.clone())));
+        ids.extend(
+            ids.first()
+                .map(|(_, user)| (ConversationId(none), user.clone())),
+        );
         let mut found = store.places(tenant, &ids).await.expect("reads");
         found.sort_unstable_by_key(|row| (row.conversation_id, row.user_id.clone()));
         let rows = model.members.values();
@@ -102,7 +105,13 @@ async fn rows_are_found_by_id(store: &dyn Dump, model: &Model) {
         assert_eq!(found, own);
     }
     let nobody = tenants.first().expect("has tenants");
-    assert!(store.conversations(nobody, &[]).await.expect("reads").is_empty());
+    assert!(
+        store
+            .conversations(nobody, &[])
+            .await
+            .expect("reads")
+            .is_empty()
+    );
     assert!(store.messages(nobody, &[]).await.expect("reads").is_empty());
     assert!(store.places(nobody, &[]).await.expect("reads").is_empty());
 }

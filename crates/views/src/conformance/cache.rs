@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use super::Random;
 use crate::Position;
-use crate::cache::{CacheReader, CacheWriter, Change, Cursors, Key, LookUp, Moved};
+use crate::cache::{
+    CacheReader, CacheWriter, Change, Cursors, Fill, Key, LookUp, Moved, OUTDATED_PARTS,
+};
 
 /// A store of the cache whose memory can be taken from it.
 #[async_trait]
@@ -42,8 +44,16 @@ fn keys() -> Vec<(Key, Vec<i32>)> {
     keys
 }
 
-/// What a key stands for: of each partition, the last change of it.
-type State = BTreeMap<i32, i64>;
+/// How many parts a value has of each partition.
+const PARTS: usize = 3;
+
+/// What a key stands for: of each part, the last change of it.
+type State = BTreeMap<String, i64>;
+
+/// The name of a part. It has in it whatever a user id may.
+fn part(partition: i32, n: usize) -> String {
+    format!("{n}:{partition}@9:9.-{n}")
+}
 
 fn encode(state: &State) -> Vec<u8> {
     serde_json::to_vec(state).expect("numbers have JSON")
@@ -57,8 +67,8 @@ fn decode(value: &[u8]) -> State {
 struct World<'a> {
     store: &'a dyn Forgetful,
     keys: Vec<(Key, Vec<i32>)>,
-    /// Of each partition, what each offset changes.
-    log: Vec<Vec<BTreeSet<usize>>>,
+    /// Of each partition, which parts of which keys each offset changes.
+    log: Vec<Vec<BTreeMap<usize, BTreeSet<usize>>>>,
     /// How far the history view has come.
     history: Vec<i64>,
     /// How far the cache's projection believes to have come.
@@ -66,6 +76,7 @@ struct World<'a> {
     readers: Vec<Reader>,
     random: Random,
     hits: usize,
+    amended: usize,
 }
 
 /// A reader between two of its steps.
@@ -74,16 +85,39 @@ struct Reader {
     looked: LookUp,
     /// The view's positions, once asked.
     positions: Option<Vec<(i32, i64)>>,
-    /// The value, once read.
-    value: Option<State>,
+    /// What may be filled in, once the value was read.
+    fill: Option<Option<Fill>>,
 }
 
 impl World<'_> {
-    /// The last change of a key below an offset of a partition; -1: none.
-    fn last_change(&self, key: usize, partition: i32, below: i64) -> i64 {
+    /// The last change of a part of a key below an offset of its partition; -1:
+    /// none.
+    fn last_change(&self, key: usize, partition: i32, n: usize, below: i64) -> i64 {
         let log = &self.log[partition as usize][..below as usize];
-        let last = log.iter().rposition(|changed| changed.contains(&key));
+        let changes = |changed: &BTreeMap<usize, BTreeSet<usize>>| {
+            let parts = changed.get(&key);
+            parts.is_some_and(|parts| parts.is_empty() || parts.contains(&n))
+        };
+        let last = log.iter().rposition(changes);
         last.map_or(-1, |offset| offset as i64)
+    }
+
+    /// The names of a key's parts, with their partitions and numbers.
+    fn parts(&self, key: usize) -> Vec<(String, i32, usize)> {
+        let partitions = self.keys[key].1.iter();
+        partitions
+            .flat_map(|p| (0..PARTS).map(|n| (part(*p, n), *p, n)))
+            .collect()
+    }
+
+    /// These parts of a key, as the history view has them.
+    fn read(&self, key: usize, wanted: impl Fn(&str) -> bool) -> State {
+        let parts = self.parts(key).into_iter();
+        let read = parts.filter(|(name, ..)| wanted(name)).map(|(name, p, n)| {
+            let change = self.last_change(key, p, n, self.history[p as usize]);
+            (name, change)
+        });
+        read.collect()
     }
 
     async fn step(&mut self) {
@@ -112,8 +146,17 @@ impl World<'_> {
             .filter(|key| self.keys[*key].1.contains(&(partition as i32)))
             .collect();
         let random = &mut self.random;
-        let changed = of_partition.into_iter().filter(|_| random.below(3) == 0);
-        self.log[partition].push(changed.collect());
+        let mut changed = BTreeMap::new();
+        for key in of_partition {
+            let parts = match random.below(9) {
+                0 => BTreeSet::new(),
+                1 => BTreeSet::from([random.below(PARTS)]),
+                2 => BTreeSet::from([random.below(PARTS), random.below(PARTS)]),
+                _ => continue,
+            };
+            changed.insert(key, parts);
+        }
+        self.log[partition].push(changed);
     }
 
     fn advance_history(&mut self) {
@@ -147,10 +190,13 @@ impl World<'_> {
         let changes: Vec<Change> = (from..to)
             .flat_map(|offset| {
                 let changed = &self.log[partition][offset as usize];
-                changed.iter().map(move |key| (offset, *key))
+                changed
+                    .iter()
+                    .map(move |(key, parts)| (offset, *key, parts))
             })
-            .map(|(offset, key)| Change {
+            .map(|(offset, key, parts)| Change {
                 key: self.keys[key].0.clone(),
+                parts: parts.iter().map(|n| part(partition as i32, *n)).collect(),
                 partition: partition as i32,
                 next: offset + 1,
             })
@@ -211,7 +257,7 @@ impl World<'_> {
             key,
             looked,
             positions: None,
-            value: None,
+            fill: None,
         });
     }
 
@@ -227,21 +273,36 @@ impl World<'_> {
         if self.readers[index].positions.is_none() {
             let positions = partitions.iter().map(|p| (*p, self.history[*p as usize]));
             self.readers[index].positions = Some(positions.collect());
-        } else if self.readers[index].value.is_none() {
+        } else if self.readers[index].fill.is_none() {
             // The view may have gone on since.
-            let state = partitions
-                .iter()
-                .map(|p| (*p, self.last_change(key, *p, self.history[*p as usize])));
-            self.readers[index].value = Some(state.collect());
-        } else {
-            let reader = self.readers.swap_remove(index);
-            let (Some(as_of), Some(value)) = (reader.positions, reader.value) else {
-                return;
-            };
-            if let Some(fill) = reader.looked.fill(0, name, encode(&value), as_of) {
-                self.store.fill(&[fill]).await.expect("fills");
-            }
+            let fill = self.read_for(index, name);
+            self.readers[index].fill = Some(fill);
+        } else if let Some(fill) = self.readers.swap_remove(index).fill.flatten() {
+            self.store.fill(&[fill]).await.expect("fills");
         }
+    }
+
+    /// Reads what a reader has not found, or only the parts that are outdated.
+    fn read_for(&mut self, index: usize, name: Key) -> Option<Fill> {
+        let reader = &self.readers[index];
+        let (key, looked) = (reader.key, reader.looked.clone());
+        let view = reader.positions.clone()?;
+        let outdated = looked.found.first().and_then(|it| it.outdated.as_ref());
+        let Some((outdated, as_of)) = outdated.zip(looked.amended_as_of(0, &view)) else {
+            return looked.fill(0, name, encode(&self.read(key, |_| true)), view);
+        };
+        let mut state = decode(&outdated.value);
+        state.extend(self.read(key, |part| outdated.parts.iter().any(|it| it == part)));
+        self.amended += 1;
+        // It may be answered from as it is.
+        for (partition, offset) in &view {
+            let noted = looked.before.offset(*partition).expect("is kept");
+            let known = as_of.iter().find(|(p, _)| p == partition);
+            let known = known.expect("of each partition").1;
+            assert!(known >= noted.min(*offset), "{known} of {noted}, {offset}");
+        }
+        self.is_as_of(key, &state, &as_of);
+        looked.amend(0, name, encode(&state), as_of)
     }
 
     async fn check_all(&mut self) {
@@ -263,19 +324,28 @@ impl World<'_> {
             return;
         };
         self.hits += 1;
-        for (partition, change) in decode(value) {
-            let claimed = looked
-                .before
-                .offset(partition)
-                .expect("a session has cursors");
-            let least = self.last_change(key, partition, claimed);
+        let claimed = looked.before.partitions.iter();
+        let claimed: Vec<_> = claimed.map(|(p, at)| (*p, at.position.offset)).collect();
+        self.is_as_of(key, &decode(value), &claimed);
+    }
+
+    /// Each part reflects everything below these offsets.
+    fn is_as_of(&self, key: usize, state: &State, claimed: &[(i32, i64)]) {
+        let parts = self.parts(key);
+        assert_eq!(state.len(), parts.len(), "{state:?}");
+        for (name, partition, n) in parts {
+            let change = state[&name];
+            let of = claimed.iter().find(|(p, _)| *p == partition);
+            let claimed = of.expect("a session has cursors").1;
+            let least = self.last_change(key, partition, n, claimed);
             assert!(
                 change >= least,
                 "partition {partition}: the change at {least} is missing below {claimed}"
             );
             if change >= 0 {
                 let changed = &self.log[partition as usize][change as usize];
-                assert!(changed.contains(&key), "a state that never was");
+                let parts = changed.get(&key).expect("a state that never was");
+                assert!(parts.is_empty() || parts.contains(&n), "it never was");
             }
         }
     }
@@ -292,8 +362,9 @@ fn position(partition: i32, offset: i64) -> Position {
 /// Whatever comes between whatever, a value is never older than the cache
 /// says: batches that are stopped half-way, readers that take their time, a
 /// history view that lags, evictions and flushes. Returns how often a value
-/// was found: a cache that never answers is never wrong either.
-pub async fn is_never_older_than_it_says(store: &dyn Forgetful, seed: u64) -> usize {
+/// was found, and how often only parts of one had to be read: a cache that never
+/// answers is never wrong either.
+pub async fn is_never_older_than_it_says(store: &dyn Forgetful, seed: u64) -> (usize, usize) {
     let mut world = World {
         store,
         keys: keys(),
@@ -303,11 +374,107 @@ pub async fn is_never_older_than_it_says(store: &dyn Forgetful, seed: u64) -> us
         readers: Vec::new(),
         random: Random::new(seed),
         hits: 0,
+        amended: 0,
     };
     for _ in 0..600 {
         world.step().await;
     }
-    world.hits
+    (world.hits, world.amended)
+}
+
+/// What changes in part stays, and says what has changed, until it is read
+/// again, too much of it has changed, or all of it.
+pub async fn keeps_what_has_not_changed(store: &dyn Forgetful) {
+    let begin = [position(0, 5), position(1, 5)];
+    store.begin(&begin).await.expect("begins");
+    let key = user();
+    let look = async || {
+        let looked = store.look_up(std::slice::from_ref(&key)).await;
+        looked.expect("looks up")
+    };
+    let parts_of = |looked: &LookUp| {
+        let outdated = looked.found[0].outdated.as_ref()?;
+        let mut parts = outdated.parts.clone();
+        parts.sort_unstable();
+        assert_eq!(looked.found[0].value, None);
+        Some((outdated.value.clone(), parts.join(" ")))
+    };
+    let note = async |partition: i32, from: i64, parts: &[String]| {
+        let change = Change {
+            key: key.clone(),
+            parts: parts.to_vec(),
+            partition,
+            next: from + 1,
+        };
+        let to = position(partition, from + 1);
+        let moved = [Moved { from, to }];
+        let reaching = [(partition, from + 1)];
+        store.apply(&reaching, &[change], &moved).await
+    };
+    let one = |text: &str| vec![text.to_owned()];
+    let whole = async |text: &str, as_of: Vec<(i32, i64)>| {
+        let fill = look().await.fill(0, key.clone(), text.into(), as_of);
+        store.fill(fill.as_slice()).await.expect("fills")
+    };
+    assert_eq!(whole("one", vec![(0, 5), (1, 9)]).await, 1);
+    note(0, 5, &one("a@1:2")).await.expect("notes");
+    note(0, 6, &one("b")).await.expect("notes");
+    // It was read later than that.
+    note(1, 5, &one("c")).await.expect("notes");
+    let looked = look().await;
+    assert_eq!(parts_of(&looked), Some(("one".into(), "a@1:2 b".into())));
+
+    // A view behind what the value reflects mends nothing.
+    assert_eq!(looked.amended_as_of(0, &[(0, 9), (1, 8)]), None);
+    // One that has only the first change leaves the second to be read.
+    let as_of = looked.amended_as_of(0, &[(0, 6), (1, 10)]).expect("mends");
+    assert_eq!(as_of, [(0, 6), (1, 9)]);
+    let fill = looked.amend(0, key.clone(), "two".into(), as_of);
+    let two = fill.expect("a fill");
+    assert_eq!(store.fill(std::slice::from_ref(&two)).await, Ok(1));
+    let looked = look().await;
+    assert_eq!(parts_of(&looked), Some(("two".into(), "b".into())));
+
+    // What is noted while it is read stays noted.
+    let as_of = looked.amended_as_of(0, &[(0, 99), (1, 99)]).expect("mends");
+    assert_eq!(as_of, [(0, 7), (1, 9)], "no further than is noted");
+    let three = looked.amend(0, key.clone(), "three".into(), as_of);
+    note(0, 7, &one("d")).await.expect("notes");
+    assert_eq!(store.fill(three.as_slice()).await, Ok(1));
+    assert_eq!(parts_of(&look().await), Some(("three".into(), "d".into())));
+    assert_eq!(store.fill(&[two]).await, Ok(0), "it is older");
+
+    // A change of all of it is no change of a part.
+    let late = look().await;
+    let as_of = late.amended_as_of(0, &[(0, 99), (1, 99)]).expect("mends");
+    let late = late.amend(0, key.clone(), "late".into(), as_of);
+    note(0, 8, &[]).await.expect("notes");
+    assert_eq!(store.fill(late.as_slice()).await, Ok(0));
+    let looked = look().await;
+    assert_eq!(
+        (parts_of(&looked), looked.found[0].value.clone()),
+        (None, None)
+    );
+
+    // Nor are too many parts.
+    assert_eq!(whole("four", vec![(0, 9), (1, 9)]).await, 1);
+    for n in 0..OUTDATED_PARTS {
+        let from = 9 + n as i64;
+        note(0, from, &one(&n.to_string())).await.expect("notes");
+    }
+    let looked = look().await;
+    let outdated = looked.found[0].outdated.as_ref().expect("is there still");
+    assert_eq!(outdated.parts.len(), OUTDATED_PARTS);
+    let end = 9 + OUTDATED_PARTS as i64;
+    let late = looked.amend(0, key.clone(), "late".into(), vec![(0, end), (1, 9)]);
+    note(0, end, &one("0")).await.expect("notes");
+    assert!(look().await.found[0].outdated.is_some(), "no other part");
+    note(0, end + 1, &one("one more")).await.expect("notes");
+    let looked = look().await;
+    assert_eq!(looked.found[0].outdated, None);
+    assert_eq!(store.fill(late.as_slice()).await, Ok(0));
+    assert_eq!(whole("five", vec![(0, end + 2), (1, 9)]).await, 1);
+    assert_eq!(look().await.found[0].value, Some("five".into()));
 }
 
 /// A value that is there is found until it changes; one that was read after
@@ -339,6 +506,7 @@ pub async fn drops_what_changes(store: &dyn Forgetful) {
     let change = async |from: i64, to: i64| {
         let change = Change {
             key: key.clone(),
+            parts: Vec::new(),
             partition: 0,
             next: to,
         };

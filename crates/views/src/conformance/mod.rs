@@ -20,7 +20,9 @@ use tidings_domain::{
 };
 
 pub use answers::{answers_like_the_model, keeps_tenants_apart, pages_lists};
-pub use cache::{Forgetful, drops_what_changes, is_never_older_than_it_says};
+pub use cache::{
+    Forgetful, drops_what_changes, is_never_older_than_it_says, keeps_what_has_not_changed,
+};
 pub use decisions::{Decisions, Random};
 pub use generations::keeps_a_register;
 pub use writing::{keeps_positions, mends_whatever_stopped_it, project};

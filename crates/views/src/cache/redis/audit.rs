@@ -30,6 +30,8 @@ return 1
 ";
 
 impl RedisCache {
+    /// Those that answer by themselves: one with outdated parts is like what it
+    /// was, and not like what the log makes of it now.
     async fn values(&self, keys: Vec<Key>) -> Result<Vec<StoredDocument>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -37,16 +39,21 @@ impl RedisCache {
         let session = self.cursors().await?.session;
         let mut pipe = redis::pipe();
         for key in &keys {
-            pipe.cmd("HMGET").arg(self.key(key)).arg("s").arg("v");
+            pipe.hgetall(self.key(key));
         }
         let mut connection = self.connection().await?;
-        let answers: Vec<(Option<String>, Option<Vec<u8>>)> =
-            ask(pipe.query_async(&mut connection).await)?;
-        let found = keys.into_iter().zip(answers);
-        Ok(found
-            .filter(|(_, (of, _))| of.is_some() && *of == session)
-            .filter_map(|(key, (_, value))| Some(stored(&key, value?)))
-            .collect())
+        let answers: Vec<redis::Value> = ask(pipe.query_async(&mut connection).await)?;
+        let mut values = Vec::new();
+        for (key, answer) in keys.into_iter().zip(&answers) {
+            let (of, found) = scripts::read_record(answer)?;
+            if of.is_some()
+                && of == session
+                && let Some(value) = found.value
+            {
+                values.push(stored(&key, value));
+            }
+        }
+        Ok(values)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The cache in Redis.
 //!
-//! A record is a hash: `s` its session, `i` its mark, `v` the value, and of
-//! each partition `f…` the floor and `a…` what the value is as of. The cursors
+//! A record is a hash: `s` its session, `i` its mark, `v` the value, of each
+//! part of it that has changed `n…` the partition and the offset after the
+//! change, and of each partition `f…` the floor and `a…` what the value is, or
+//! the last one was, as of. The cursors
 //! are one hash for all: `s` the session, and of each partition `o…` the
 //! offset, `r…` what it is reaching for, `w…` the owner. Each script touches
 //! one key. What must come in order is sent on one connection, so the client
@@ -22,14 +24,14 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
-    CacheReader, CacheWriter, Change, Cursors, Fill, Found, Key, LookUp, Moved, TTL, Ticket,
+    CacheReader, CacheWriter, Change, Cursors, Fill, Key, LookUp, Moved, OUTDATED_PARTS, TTL,
 };
 use crate::{Position, StoreError};
 use scripts::SCRIPTS;
 
 /// The shape of what is stored. Another one is another view: nothing that an
 /// earlier one wrote is read.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Commands in one round trip.
 const CHUNK: usize = 1_000;
 /// Connections to Redis.
@@ -131,14 +133,9 @@ impl RedisCache {
         let [before, opened @ .., after] = &answers[..] else {
             return Err(shape());
         };
-        let found = opened.iter().map(|answer| {
-            let (mark, value) = ask(redis::from_redis_value_ref(answer).map_err(RedisError::from))?;
-            let ticket = Ticket {
-                session: session.to_owned(),
-                mark,
-            };
-            Ok::<_, StoreError>(Found { value, ticket })
-        });
+        let found = opened
+            .iter()
+            .map(|answer| scripts::read_record(answer).map(|(_, found)| found));
         Ok(LookUp {
             before: scripts::read_cursors(before)?,
             after: scripts::read_cursors(after)?,
@@ -255,6 +252,7 @@ impl CacheWriter for RedisCache {
             for change in chunk {
                 let mut call = SCRIPTS.note.key(self.key(&change.key));
                 call.arg(change.partition).arg(change.next);
+                call.arg(OUTDATED_PARTS).arg(&change.parts);
                 pipe.invoke_script(&call).ignore();
             }
             if rest.is_empty() {

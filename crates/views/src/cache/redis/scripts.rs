@@ -6,18 +6,18 @@ use tidings_domain::{Epoch, OwnerId, Ownership};
 use uuid::Uuid;
 
 use super::ask;
-use crate::cache::{Cursor, Cursors};
+use crate::cache::{Cursor, Cursors, Found, Ticket};
 use crate::{Position, StoreError};
 
-/// Arguments: session, a fresh mark, how long a record stays. Answers the mark
-/// and the value.
+/// Arguments: session, a fresh mark, how long a record stays. Answers all
+/// fields.
 const OPEN: &str = "
-local known = redis.call('HMGET', KEYS[1], 's', 'i', 'v')
-if known[1] == ARGV[1] then return {known[2], known[3]} end
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 's', ARGV[1], 'i', ARGV[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return {ARGV[2], false}
+if redis.call('HGET', KEYS[1], 's') ~= ARGV[1] then
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 's', ARGV[1], 'i', ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return redis.call('HGETALL', KEYS[1])
 ";
 
 /// Arguments: session, mark, value, how long a record stays, and of each
@@ -25,27 +25,59 @@ return {ARGV[2], false}
 const FILL: &str = "
 local known = redis.call('HMGET', KEYS[1], 's', 'i')
 if known[1] ~= ARGV[1] or known[2] ~= ARGV[2] then return 0 end
-local has_value = redis.call('HEXISTS', KEYS[1], 'v') == 1
+local as_of = {}
 for i = 5, #ARGV, 2 do
   local p, offset = ARGV[i], tonumber(ARGV[i + 1])
   local at = redis.call('HMGET', KEYS[1], 'f' .. p, 'a' .. p)
   if at[1] and tonumber(at[1]) > offset then return 0 end
-  if has_value and at[2] and tonumber(at[2]) > offset then return 0 end
+  if at[2] and tonumber(at[2]) > offset then return 0 end
+  as_of[p] = offset
 end
 redis.call('HSET', KEYS[1], 'v', ARGV[3])
 for i = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], 'a' .. ARGV[i], ARGV[i + 1]) end
+local fields = redis.call('HKEYS', KEYS[1])
+for i = 1, #fields do
+  if string.sub(fields[i], 1, 1) == 'n' then
+    local p, next = string.match(redis.call('HGET', KEYS[1], fields[i]), '^(%d+):(%d+)$')
+    if as_of[p] and tonumber(next) <= as_of[p] then redis.call('HDEL', KEYS[1], fields[i]) end
+  end
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1
 ";
 
-/// Arguments: partition, the offset after the change.
+/// Arguments: partition, the offset after the change, how many parts may be
+/// outdated, and which are by this change; none: all.
 const NOTE: &str = "
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-local f, a = 'f' .. ARGV[1], 'a' .. ARGV[1]
-local at = redis.call('HMGET', KEYS[1], f, a)
-local next = tonumber(ARGV[2])
-if not at[1] or tonumber(at[1]) < next then redis.call('HSET', KEYS[1], f, ARGV[2]) end
-if not at[2] or tonumber(at[2]) < next then redis.call('HDEL', KEYS[1], 'v') end
+local p, next = ARGV[1], tonumber(ARGV[2])
+local at = redis.call('HGET', KEYS[1], 'a' .. p)
+if at and tonumber(at) >= next then return 1 end
+for i = 4, #ARGV do
+  local known = redis.call('HGET', KEYS[1], 'n' .. ARGV[i])
+  if not known or tonumber(string.match(known, ':(%d+)$')) < next then
+    redis.call('HSET', KEYS[1], 'n' .. ARGV[i], p .. ':' .. ARGV[2])
+  end
+end
+local most = tonumber(ARGV[3])
+if #ARGV > 3 and redis.call('HLEN', KEYS[1]) <= most then return 1 end
+local parts, fields = {}, redis.call('HKEYS', KEYS[1])
+for i = 1, #fields do
+  if string.sub(fields[i], 1, 1) == 'n' then parts[#parts + 1] = fields[i] end
+end
+if #ARGV > 3 and #parts <= most then return 1 end
+local function raise(p, next)
+  local floor = redis.call('HGET', KEYS[1], 'f' .. p)
+  if not floor or tonumber(floor) < tonumber(next) then
+    redis.call('HSET', KEYS[1], 'f' .. p, next)
+  end
+end
+raise(p, ARGV[2])
+for i = 1, #parts do
+  raise(string.match(redis.call('HGET', KEYS[1], parts[i]), '^(%d+):(%d+)$'))
+  redis.call('HDEL', KEYS[1], parts[i])
+end
+redis.call('HDEL', KEYS[1], 'v')
 return 1
 ";
 
@@ -116,6 +148,32 @@ pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     advance: Script::new(ADVANCE),
     register: Script::new(REGISTER),
 });
+
+/// A record from the fields of its hash, and its session.
+pub(super) fn read_record(answer: &redis::Value) -> Result<(Option<String>, Found), StoreError> {
+    let fields: HashMap<String, Vec<u8>> =
+        ask(redis::from_redis_value_ref(answer).map_err(RedisError::from))?;
+    let (mut session, mut mark, mut value) = (None, String::new(), None);
+    let (mut parts, mut as_of) = (Vec::new(), Vec::new());
+    for (field, content) in fields {
+        let text = || String::from_utf8_lossy(&content);
+        match field.split_at_checked(1) {
+            Some(("s", "")) => session = Some(text().into_owned()),
+            Some(("i", "")) => mark = text().into_owned(),
+            Some(("v", "")) => value = Some(content),
+            Some(("n", part)) => parts.push(part.to_owned()),
+            Some(("a", partition)) => {
+                as_of.extend(partition.parse().ok().zip(text().parse().ok()));
+            }
+            _ => {}
+        }
+    }
+    let ticket = Ticket {
+        session: session.clone().unwrap_or_default(),
+        mark,
+    };
+    Ok((session, Found::new(value, parts, as_of, ticket)))
+}
 
 /// An owner as a field's text; empty: none.
 pub(super) fn owner_text(owner: Option<Ownership>) -> String {
