@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::cells::{Cell, Component, Fault, Phase};
 
+/// Of what was found in a cell, told in the table.
+const TOLD: usize = 2;
 const BEGIN: &str = "<!-- crash-matrix:begin -->";
 const END: &str = "<!-- crash-matrix:end -->";
 
@@ -228,7 +230,12 @@ fn state(cell: Cell, row: Option<&Value>, notes: &mut Vec<String>) -> String {
             "holds, {:.1} s",
             row["stall_seconds"].as_f64().unwrap_or(0.0)
         ),
-        found => format!("**fails**{}", note(format!("{cell}: {}", found.join("; ")))),
+        found => {
+            // All of it is in the results; one fault is often found many times.
+            let first = found.iter().take(TOLD).map(|one| one.replace('\n', " "));
+            let first = first.collect::<Vec<_>>().join("; ");
+            format!("**fails**{}", note(format!("`{cell}`: {first}")))
+        }
     };
     for remark in texts("remarks") {
         state.push_str(&note(remark));

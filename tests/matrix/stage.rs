@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use crate::cells::{Cell, Component};
+use crate::cells::{Cell, Component, Phase};
 use crate::cluster::Cluster;
 use crate::crowd::names;
 use crate::dev::Dev;
@@ -62,7 +62,9 @@ impl Stages {
         if !row.holds() {
             self.keep_logs(cell, &*stage.system)?;
         }
-        if shared && row.holds() && stage.played < CELLS {
+        // The group of a generation that was pruned still counts in `lag`.
+        let as_before = cell.phase != Phase::Rebuild;
+        if shared && as_before && row.holds() && stage.played < CELLS {
             self.cluster = Some(stage);
         } else {
             drop_blocking(stage).await?;
