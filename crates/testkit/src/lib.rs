@@ -11,6 +11,7 @@
 //! * [`eventually`], [`eventually_async`]: wait for a condition, with a deadline.
 
 mod collector;
+mod kafka;
 mod redis;
 pub mod scenario;
 mod servers;
@@ -18,6 +19,7 @@ mod socket;
 mod waiting;
 
 pub use collector::{CollectedSpan, Collector};
+pub use kafka::SecureKafka;
 pub use redis::OwnRedis;
 pub use servers::{
     Servers, brokers, elasticsearch_url, fresh_database, fresh_name, fresh_prefix, mongodb_uri,

@@ -214,15 +214,22 @@ pub(crate) fn run(
     stdout: Stdio,
     stderr: Stdio,
 ) -> Result<Child> {
-    Command::new(script())
-        .args(["run", kind, "--port", port, "--data"])
-        .arg(folder)
-        .args(["--parent", &process::id().to_string()])
+    command(kind, port, folder)
         .stdin(Stdio::null())
         .stdout(stdout)
         .stderr(stderr)
         .spawn()
         .context("scripts/servers")
+}
+
+/// What runs a server.
+pub(crate) fn command(kind: &str, port: &str, folder: &Path) -> Command {
+    let mut command = Command::new(script());
+    command
+        .args(["run", kind, "--port", port, "--data"])
+        .arg(folder)
+        .args(["--parent", &process::id().to_string()]);
+    command
 }
 
 pub(crate) fn wait_until_ready(kind: &str, port: &str, server: &Child) -> Result<()> {

@@ -7,6 +7,7 @@ mod conformance;
 mod fatal;
 mod groups;
 mod outages;
+mod secure;
 mod topics;
 
 use std::sync::Arc;
