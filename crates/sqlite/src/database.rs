@@ -16,8 +16,10 @@ use crate::queue::{Queue, Work};
 use crate::writer::Writer;
 use crate::{Done, Error, GroupWriter, Job, Priority, lock};
 
-/// How many idle read connections are kept.
-const MAX_IDLE_READERS: usize = 8;
+/// How many read connections are kept. Each costs up to some megabytes, and
+/// one more that is made for a single read is slower than waiting for another
+/// to be done: whoever has many reads should do no more than so many at once.
+pub const READERS: usize = 8;
 
 /// The data folder's SQLite file. Cheap to clone.
 ///
@@ -272,7 +274,7 @@ impl Database {
             .is_none_or(|e| Cause::of(e) == Cause::Statement);
         if sound {
             let mut idle = self.inner.idle_readers.lock();
-            if idle.len() < MAX_IDLE_READERS {
+            if idle.len() < READERS {
                 idle.push(connection);
             }
         }

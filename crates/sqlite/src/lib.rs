@@ -20,6 +20,6 @@ mod lock;
 mod queue;
 mod writer;
 
-pub use database::Database;
+pub use database::{Database, READERS};
 pub use error::Error;
 pub use group::{Done, GroupWriter, Job, Priority, Written};

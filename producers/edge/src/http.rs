@@ -1,25 +1,23 @@
+use std::future;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Router;
-use axum::extract::State;
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use hyper::upgrade::OnUpgrade;
 
 use crate::close::CloseReason;
+use crate::connection::Connection;
 use crate::session;
 use crate::shared::Shared;
 
 /// The subprotocol, which clients may name.
 const SUBPROTOCOL: &str = "tidings.v1";
-/// What one read from a connection takes at most, in bytes. The buffer is
-/// there as long as the connection (tungstenite's own default is 128 KiB). Most
-/// commands fit; a longer one takes a second read.
-const READ_BUFFER: usize = 512;
-/// Frames are gathered up to this many bytes before they are written.
-const WRITE_BUFFER: usize = 4_096;
 /// Frames are read up to this many times the allowed size, so that one that is
 /// only somewhat too large is read to its end and its sender hears why the
 /// connection is closed.
@@ -32,31 +30,49 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-async fn upgrade(State(shared): State<Arc<Shared>>, ws: WebSocketUpgrade) -> Response {
+async fn upgrade(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    // axum checks and answers the handshake. The connection itself is taken
+    // over from hyper: axum's own WebSocket keeps its buffers, and the task it
+    // is served in, at their full size as long as it is open.
+    let ours = parts.extensions.get_mut::<OnUpgrade>();
+    let upgrade = ours.map(|upgrade| mem::replace(upgrade, never()));
+    let (upgrade, handshake) = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+        Ok(handshake) => (upgrade.unwrap_or_else(never), handshake),
+        Err(rejection) => return rejection.into_response(),
+    };
     if shared.draining.load(Ordering::Acquire) {
         let retry = [(header::RETRY_AFTER, "5")];
         return (StatusCode::SERVICE_UNAVAILABLE, retry, "draining\n").into_response();
     }
     let slot = Slot::take(&shared);
-    let max_bytes = shared.config.max_frame_bytes * READ_MARGIN;
-    ws.protocols([SUBPROTOCOL])
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_frame_size(max_bytes)
-        .max_message_size(max_bytes)
-        .on_upgrade(move |socket| {
-            let sessions = shared.sessions.clone();
-            sessions.track_future(Box::pin(serve(shared, Box::new(socket), slot)))
-        })
+    shared.sessions.spawn(serve(upgrade, slot));
+    handshake
+        .protocols([SUBPROTOCOL])
+        .on_upgrade(|_| future::ready(()))
 }
 
-async fn serve(shared: Arc<Shared>, socket: Box<WebSocket>, slot: Slot) {
+/// An upgrade that does not come.
+fn never() -> OnUpgrade {
+    hyper::upgrade::on(axum::http::Request::new(()))
+}
+
+/// Serves a connection from its upgrade to its end.
+///
+/// Futures hold whatever any of their states needs, and once more for each
+/// future around them. So what a phase needs is boxed, and the connection is
+/// lent: one that does nothing is then as small as it can be.
+async fn serve(upgrade: OnUpgrade, slot: Slot) {
+    let max_bytes = slot.shared.config.max_frame_bytes * READ_MARGIN;
+    let Some(mut connection) = Box::pin(Connection::take_over(upgrade, max_bytes)).await else {
+        return;
+    };
     if slot.is_over {
-        Box::pin(session::refuse(socket, CloseReason::TooManyConnections)).await;
+        let reason = Some(CloseReason::TooManyConnections);
+        Box::pin(session::close(&mut connection, reason)).await;
     } else {
-        session::run(shared, socket).await;
+        session::run(&slot.shared, &mut connection).await;
     }
-    drop(slot);
 }
 
 /// A connection's place among those this edge takes.
@@ -85,4 +101,20 @@ impl Drop for Slot {
 
 async fn index() -> Html<&'static str> {
     Html(include_str!("index.html"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: impl FnOnce(OnUpgrade, Slot) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There is one for each connection, idle or not.
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        let size = size_of_future(serve);
+        assert!(size <= 640, "{size} bytes");
+    }
 }

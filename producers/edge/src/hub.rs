@@ -1,9 +1,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use axum::extract::ws::Utf8Bytes;
 use parking_lot::{Mutex, RwLock};
 use tidings_domain::{ConversationId, Tenant, UserId};
+use tungstenite::Utf8Bytes;
 
 use crate::membership::MembershipChange;
 use crate::socket::Socket;

@@ -5,7 +5,8 @@
 //! edge keeps nothing: a command is in the log before it is acknowledged, and
 //! what an edge knows it can read again.
 //!
-//! * `session`: one task for each connection; `outbox`: the bounded queue of
+//! * `session`: one task for each connection; `connection`: its WebSocket, at
+//!   rest between messages, which it knows by their `boundary`; `outbox`: the bounded queue of
 //!   what is to be written to it; `lanes`: its commands, in order.
 //! * `commands`: from a frame to the log and from a decision to its `answer`;
 //!   `request`: what is to be decided; `forward`: one request that makes many;
@@ -23,6 +24,7 @@
 
 mod answer;
 mod args;
+mod boundary;
 mod breaker;
 mod caller;
 mod clock;
@@ -30,6 +32,7 @@ mod close;
 mod commands;
 mod config;
 mod connect;
+mod connection;
 mod courtesies;
 mod edge;
 mod facts;

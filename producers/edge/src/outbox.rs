@@ -1,9 +1,9 @@
 use std::collections::VecDeque;
 
-use axum::extract::ws::Utf8Bytes;
 use metrics::Gauge;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tungstenite::Utf8Bytes;
 
 use crate::close::CloseReason;
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::Utf8Bytes;
 use tidings_domain::{Change, ConversationId, Decision, Event, Outcome, Own};
 use tidings_log::{Follower, LogError};
 use tidings_service::health::Condition;
@@ -13,6 +12,7 @@ use tidings_wire::frames::{EventJson, ServerFrame};
 use tidings_wire::{
     DecodeError, DeliveredBody, DeliveredStream, Judged, Marked, Record, Stored, Topic, names,
 };
+use tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
 use crate::commands::{self, Decided};

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use futures_util::SinkExt;
 use tidings_domain::{Code, TempId};
 use tidings_wire::frames::{ClientFrame, FrameError, Request, ServerFrame, UNKNOWN_TYPE};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tungstenite::protocol::CloseFrame;
+use tungstenite::{Error, Message, Utf8Bytes};
 use uuid::Uuid;
 
 use crate::clock;
 use crate::close::CloseReason;
 use crate::commands;
+use crate::connection::Connection;
 use crate::forward::{self, ForwardRequest};
 use crate::load;
 use crate::outbox::Outbox;
@@ -31,22 +32,13 @@ const BYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Why a session ended: with a reason to tell, or with nobody there any more.
 type Ended = Option<CloseReason>;
 
-/// Serves a connection from its upgrade to its end.
-///
-/// Futures hold whatever any of their states needs, and once more for each
-/// future around them. So the connection is boxed, and so is what a phase
-/// needs: one that does nothing is then as small as it can be.
-pub(crate) async fn run(shared: Arc<Shared>, mut ws: Box<WebSocket>) {
-    let ended = match Box::pin(open(&shared, &mut ws)).await {
-        Ok(joined) => converse(&shared, &mut ws, &joined.socket).await,
+/// Serves a connection to its end.
+pub(crate) async fn run(shared: &Arc<Shared>, ws: &mut Connection) {
+    let ended = match Box::pin(open(shared, ws)).await {
+        Ok(joined) => converse(shared, ws, &joined.socket).await,
         Err(ended) => ended,
     };
     Box::pin(close(ws, ended)).await;
-}
-
-/// Ends a connection that was never served.
-pub(crate) async fn refuse(ws: Box<WebSocket>, reason: CloseReason) {
-    close(ws, Some(reason)).await;
 }
 
 /// A socket in the hub, for as long as its session lasts.
@@ -68,7 +60,7 @@ impl Drop for Joined {
 }
 
 /// Waits for the hello, finds the user's conversations, and welcomes them.
-async fn open(shared: &Arc<Shared>, ws: &mut WebSocket) -> Result<Joined, Ended> {
+async fn open(shared: &Arc<Shared>, ws: &mut Connection) -> Result<Joined, Ended> {
     let config = &shared.config;
     let hello = timeout(
         config.hello_timeout,
@@ -125,13 +117,13 @@ async fn open(shared: &Arc<Shared>, ws: &mut WebSocket) -> Result<Joined, Ended>
 }
 
 /// The first frame that says something.
-async fn first_frame(ws: &mut WebSocket, max_bytes: usize) -> Result<Utf8Bytes, Ended> {
+async fn first_frame(ws: &mut Connection, max_bytes: usize) -> Result<Utf8Bytes, Ended> {
     loop {
         match ws.recv().await {
             Some(Ok(Message::Text(text))) if text.len() <= max_bytes => return Ok(text),
             Some(Ok(Message::Text(_))) => return Err(Some(CloseReason::BadFrame)),
             Some(Ok(Message::Binary(_))) => return Err(Some(CloseReason::NotAuthorized)),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Close(_))) | None => return Err(None),
             Some(Err(error)) => return Err(read_failed(error)),
         }
@@ -139,7 +131,7 @@ async fn first_frame(ws: &mut WebSocket, max_bytes: usize) -> Result<Utf8Bytes, 
 }
 
 /// Frames in and out, until one side has enough.
-async fn converse(shared: &Arc<Shared>, ws: &mut WebSocket, socket: &Arc<Socket>) -> Ended {
+async fn converse(shared: &Arc<Shared>, ws: &mut Connection, socket: &Arc<Socket>) -> Ended {
     let (outbox, heartbeat) = (&socket.outbox, shared.config.heartbeat);
     let mut last_seen = Instant::now();
     let mut draining = false;
@@ -177,7 +169,7 @@ async fn converse(shared: &Arc<Shared>, ws: &mut WebSocket, socket: &Arc<Socket>
                     return Some(CloseReason::Silent);
                 }
                 if silent >= heartbeat {
-                    let ping = [Message::Ping(axum::body::Bytes::new())];
+                    let ping = [Message::Ping(tungstenite::Bytes::new())];
                     if let Err(ended) = Box::pin(write(ws, outbox, heartbeat, ping)).await {
                         return ended;
                     }
@@ -194,29 +186,25 @@ async fn converse(shared: &Arc<Shared>, ws: &mut WebSocket, socket: &Arc<Socket>
 fn received(
     shared: &Arc<Shared>,
     socket: &Arc<Socket>,
-    message: Option<Result<Message, axum::Error>>,
+    message: Option<Result<Message, Error>>,
 ) -> Result<(), Ended> {
     match message {
         Some(Ok(Message::Text(text))) if text.len() <= shared.config.max_frame_bytes => {
             frame(shared, socket, &text)
         }
         Some(Ok(Message::Text(_) | Message::Binary(_))) => Err(Some(CloseReason::BadFrame)),
-        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
         Some(Ok(Message::Close(_))) | None => Err(None),
         Some(Err(error)) => Err(read_failed(error)),
     }
 }
 
 /// A connection that broke needs no bye; anything else was a bad frame.
-fn read_failed(error: axum::Error) -> Ended {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(error) = cause {
-        if error.is::<std::io::Error>() {
-            return None;
-        }
-        cause = error.source();
+fn read_failed(error: Error) -> Ended {
+    match error {
+        Error::Io(_) => None,
+        _ => Some(CloseReason::BadFrame),
     }
-    Some(CloseReason::BadFrame)
 }
 
 fn frame(shared: &Arc<Shared>, socket: &Arc<Socket>, text: &str) -> Result<(), Ended> {
@@ -291,7 +279,11 @@ fn command(
 }
 
 /// Writes all that waits, and tells whether the socket is to finish.
-async fn write_outbox(ws: &mut WebSocket, outbox: &Outbox, limit: Duration) -> Result<bool, Ended> {
+async fn write_outbox(
+    ws: &mut Connection,
+    outbox: &Outbox,
+    limit: Duration,
+) -> Result<bool, Ended> {
     loop {
         let taken = outbox.take();
         if taken.closing.is_some() {
@@ -313,7 +305,7 @@ async fn write_outbox(ws: &mut WebSocket, outbox: &Outbox, limit: Duration) -> R
 /// Writes messages and flushes once. A peer that does not read does not hold
 /// this up: it is left as soon as its outbox is full, or after `limit`.
 async fn write(
-    ws: &mut WebSocket,
+    ws: &mut Connection,
     outbox: &Outbox,
     limit: Duration,
     messages: impl IntoIterator<Item = Message>,
@@ -333,7 +325,7 @@ async fn write(
 }
 
 /// Says bye where there is somebody to hear it, and closes.
-async fn close(mut ws: Box<WebSocket>, ended: Ended) {
+pub(crate) async fn close(ws: &mut Connection, ended: Ended) {
     let Some(reason) = ended else {
         // Sends the answer to the peer's close frame, if there was one; a peer
         // that is gone need not take it.
@@ -343,7 +335,7 @@ async fn close(mut ws: Box<WebSocket>, ended: Ended) {
     let farewell = async {
         ws.feed(Message::Text(reason.bye().into())).await?;
         let frame = CloseFrame {
-            code: reason.code(),
+            code: reason.code().into(),
             reason: reason.message().into(),
         };
         ws.send(Message::Close(Some(frame))).await

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 
-use axum::extract::ws::Utf8Bytes;
 use parking_lot::Mutex;
 use tidings_domain::{ConversationId, UserId};
+use tungstenite::Utf8Bytes;
 
 /// Up to how many members a conversation is small: its members are told what
 /// the others have read, and who is there.

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use axum::extract::ws::Utf8Bytes;
 use tidings_domain::{Code, TempId, Tenant, UserId};
 use tidings_wire::frames::ServerFrame;
+use tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
 use crate::answer::{Answer, Delivered, Pending, Refusal};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode};
-use tidings_sqlite::{Database, Error, Priority};
-use tokio::sync::oneshot;
+use tidings_sqlite::{Database, Error, Priority, READERS};
+use tokio::sync::{Semaphore, oneshot};
 
 pub(crate) use bulk::bulk_insert;
 pub(crate) use register::read as read_register;
@@ -17,6 +17,10 @@ pub(crate) use tables::{Scoped, Tables};
 
 use crate::StoreError;
 use crate::generation::Register;
+
+/// Room for the reads of the process: each takes a thread, and a connection
+/// with its cache, neither of which gives back soon what it took.
+static READING: Semaphore = Semaphore::const_new(READERS);
 
 /// Writes the register of a view in the place of the one before it; false
 /// where another one is there.
@@ -62,7 +66,14 @@ pub(crate) async fn read<T: Send + 'static>(
     query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
     let database = database.clone();
-    tokio::task::spawn_blocking(move || database.read(query))
+    // Never closed.
+    let room = READING.acquire().await;
+    let reading = move || {
+        // Given back when it has been read, also where nobody waits any more.
+        let _room = room;
+        database.read(query)
+    };
+    tokio::task::spawn_blocking(reading)
         .await
         .map_err(|error| StoreError::Fatal(format!("a read has panicked: {error}")))?
         .map_err(classify)
