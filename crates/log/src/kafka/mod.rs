@@ -75,6 +75,8 @@ use sequencer::KafkaSequencer;
 /// How long a question to the cluster may take. Longer than it takes a
 /// partition to get a new leader, or a broker to start again.
 const ASK_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between two looks for a partition's leader.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// The log in Kafka.
 ///
@@ -170,6 +172,10 @@ impl KafkaLog {
 }
 
 /// Asks the cluster, again while a partition has no leader for the moment.
+///
+/// librdkafka takes a partition for unknown for as long as it remembers that
+/// there was no leader, a quarter of an hour, and does not look again by
+/// itself for a client that follows no topic. So we make it look.
 fn ask<T>(
     client: &BaseConsumer<LoggedClient>,
     what: &str,
@@ -187,7 +193,10 @@ fn ask<T>(
         match answer {
             Ok(answer) => return Ok(answer),
             Err(err) if has_no_leader(&err) && start.elapsed() < ASK_TIMEOUT => {
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(BETWEEN_LOOKS);
+                if let Err(err) = client.fetch_metadata(None, ASK_TIMEOUT) {
+                    tracing::debug!(%err, "while looking for a leader");
+                }
             }
             Err(err) => return Err(log_error(what, &err)),
         }
