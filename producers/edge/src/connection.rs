@@ -334,7 +334,8 @@ mod tests {
         assert!(!rests(&mut connection).await, "blocked");
         let mut taken = vec![0; sent];
         let (flushed, read) = tokio::join!(connection.flush(), client.read_exact(&mut taken));
-        (flushed.unwrap(), read.unwrap());
+        flushed.unwrap();
+        read.unwrap();
         assert!(rests(&mut connection).await);
     }
 
