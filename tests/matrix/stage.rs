@@ -62,9 +62,7 @@ impl Stages {
         if !row.holds() {
             self.keep_logs(cell, &*stage.system)?;
         }
-        // The group of a generation that was pruned still counts in `lag`.
-        let as_before = cell.phase != Phase::Rebuild;
-        if shared && as_before && row.holds() && stage.played < CELLS {
+        if shared && row.holds() && stage.played < CELLS {
             self.cluster = Some(stage);
         } else {
             drop_blocking(stage).await?;

@@ -25,6 +25,13 @@ pub trait Log: Appender + LogReader {
     /// # Errors
     /// [`LogError`], also where a process is at it.
     fn note_progress(&self, consumer: &str, next: &[(Topic, i32, i64)]) -> Result<(), LogError>;
+
+    /// Forgets how far a consumer was that nobody will be at again, so that it
+    /// does not lag for ever. Nothing, where it is not known. Blocks.
+    ///
+    /// # Errors
+    /// [`LogError`], also where a process is at it.
+    fn forget_consumer(&self, consumer: &str) -> Result<(), LogError>;
 }
 
 /// Appends records durably: what an edge does with commands.
@@ -116,7 +123,8 @@ pub trait LogReader: Send + Sync {
     fn pauses(&self) -> Result<Box<dyn Pauses>, LogError>;
 
     /// The consumers that the log knows of, by name: those of [`CONSUMERS`],
-    /// and what was built beside them (`history.g2`).
+    /// and what was built beside them (`history.g2`). One that was forgotten
+    /// while a later generation is known is not among them.
     ///
     /// # Errors
     /// [`LogError`].
@@ -131,6 +139,31 @@ pub trait LogReader: Send + Sync {
 
 /// The consumers of every deployment.
 pub const CONSUMERS: [&str; 4] = ["sequencer", "history", "search", "cache"];
+
+/// The consumers there are, in the order to show them, of those that are known
+/// to a log.
+pub(crate) fn all_consumers(known: Vec<String>) -> Vec<String> {
+    let generation_of = |base: &str, name: &String| {
+        let rest = name.strip_prefix(base);
+        rest.is_some_and(|rest| rest.starts_with(".g"))
+    };
+    let is_left_out = |base: &&str| {
+        !known.iter().any(|name| name == base) && known.iter().any(|name| generation_of(base, name))
+    };
+    let first = CONSUMERS.iter().filter(|base| !is_left_out(base));
+    let mut names: Vec<String> = first.map(|base| (*base).to_owned()).collect();
+    names.extend(
+        known
+            .iter()
+            .filter(|name| is_consumer(name) && !CONSUMERS.contains(&name.as_str()))
+            .cloned(),
+    );
+    names.sort_by_key(|name| {
+        let base = CONSUMERS.iter().position(|base| name.starts_with(base));
+        (base, name.len(), name.clone())
+    });
+    names
+}
 
 /// Whether this is one of [`CONSUMERS`], or a generation of one.
 #[must_use]
@@ -315,5 +348,33 @@ pub fn read_range<E: From<LogError>>(
                 return Ok(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::all_consumers;
+
+    #[test]
+    fn a_first_generation_that_is_forgotten_is_shown_no_longer() {
+        let names = |known: &[&str]| all_consumers(known.iter().map(|&name| name.into()).collect());
+        let all = ["sequencer", "history", "search", "cache"];
+        assert_eq!(names(&[]), all);
+        assert_eq!(names(&["cache", "other", "search"]), all);
+        assert_eq!(
+            names(&["history.g10", "history.g2", "history"]),
+            [
+                "sequencer",
+                "history",
+                "history.g2",
+                "history.g10",
+                "search",
+                "cache"
+            ]
+        );
+        assert_eq!(
+            names(&["history.g2", "search"]),
+            ["sequencer", "history.g2", "search", "cache"]
+        );
     }
 }

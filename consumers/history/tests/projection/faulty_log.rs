@@ -90,4 +90,8 @@ impl Log for FaultyLog {
     fn note_progress(&self, consumer: &str, next: &[(Topic, i32, i64)]) -> Result<(), LogError> {
         self.log.note_progress(consumer, next)
     }
+
+    fn forget_consumer(&self, consumer: &str) -> Result<(), LogError> {
+        self.log.forget_consumer(consumer)
+    }
 }

@@ -40,7 +40,7 @@ use self::queue::{Append, Limit, Place};
 pub use self::read_only::ReadOnlyLog;
 use self::sequencer::EmbeddedSequencer;
 use self::signal::{Listeners, Signal};
-use self::store::{Store, write_progress};
+use self::store::{Store, delete_progress, write_progress};
 use self::tail::Tail;
 use self::writer::{LogWriter, Shared, read_next};
 use crate::{
@@ -202,6 +202,14 @@ impl Log for EmbeddedLog {
         };
         let database = &self.store().database;
         database.write(Priority::Log, write).map_err(log_error)
+    }
+
+    fn forget_consumer(&self, consumer: &str) -> Result<(), LogError> {
+        let consumer = consumer.to_owned();
+        let delete =
+            move |connection: &rusqlite::Connection| delete_progress(connection, &consumer);
+        let database = &self.store().database;
+        database.write(Priority::Log, delete).map_err(log_error)
     }
 }
 

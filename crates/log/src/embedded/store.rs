@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::layout::{Layout, Slot};
 use super::pauses::FolderPauses;
 use super::{encoding, log_error};
-use crate::{CONSUMERS, Consumer, LogError, Mark, Pauses};
+use crate::ports::all_consumers;
+use crate::{Consumer, LogError, Mark, Pauses};
 
 /// A chunk read from the file ends after so many bytes, so that many large
 /// records do not fill the memory.
@@ -145,12 +146,7 @@ impl Store {
                 rows.collect()
             })
             .map_err(log_error)?;
-        let mut names: Vec<String> = CONSUMERS.map(str::to_owned).to_vec();
-        let more = known
-            .into_iter()
-            .filter(|name| !CONSUMERS.contains(&&**name));
-        names.extend(more);
-        Ok(names)
+        Ok(all_consumers(known))
     }
 
     pub(super) fn consumer(&self, name: &str) -> Result<Consumer, LogError> {
@@ -222,6 +218,13 @@ pub(super) fn note(
 }
 
 /// Notes how far a consumer has come; in the writer thread's transaction.
+pub(super) fn delete_progress(connection: &Connection, consumer: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM log_progress WHERE consumer = ?1")?
+        .execute([consumer])
+        .map(drop)
+}
+
 pub(super) fn write_progress(
     connection: &Connection,
     consumer: &str,

@@ -48,6 +48,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
@@ -59,9 +61,10 @@ use config::Pace;
 pub use properties::{KafkaProperties, PropertiesError};
 pub use refill::Refill;
 
+use crate::ports::all_consumers;
 use crate::{
-    AppendDone, Appender, CONSUMERS, Consumer, Follower, Log, LogError, LogReader, Mark, Pauses,
-    ProjectionSource, SequencerLog, is_consumer,
+    AppendDone, Appender, Consumer, Follower, Log, LogError, LogReader, Mark, Pauses,
+    ProjectionSource, SequencerLog,
 };
 use appender::ThreadedAppender;
 use client::LoggedClient;
@@ -268,6 +271,29 @@ impl Log for KafkaLog {
             client.commit(&offsets, CommitMode::Sync)
         })
     }
+
+    fn forget_consumer(&self, consumer: &str) -> Result<(), LogError> {
+        let what = "deleting a group";
+        let admin: AdminClient<DefaultClientContext> = self
+            .config
+            .administering()
+            .create()
+            .map_err(|err| log_error("creating a client", &err))?;
+        let group = self.names.group(consumer);
+        let options = AdminOptions::new().request_timeout(Some(ASK_TIMEOUT));
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.map_err(|error| LogError::Fatal(error.to_string()))?;
+        let deleted = runtime.block_on(admin.delete_groups(&[&group], &options));
+        // The client that asked about it would go on to say what was there.
+        self.groups.lock().remove(consumer);
+        for result in deleted.map_err(|err| log_error(what, &err))? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
+                Err((_, code)) => return Err(log_error(what, &KafkaError::AdminOp(code))),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Appender for KafkaLog {
@@ -343,17 +369,7 @@ impl LogReader for KafkaLog {
         let prefix = self.names.group("");
         let known = groups.groups().iter();
         let known = known.filter_map(|group| group.name().strip_prefix(&prefix));
-        let mut names: Vec<String> = CONSUMERS.map(str::to_owned).to_vec();
-        for name in known {
-            if is_consumer(name) && !names.iter().any(|there| there == name) {
-                names.push(name.to_owned());
-            }
-        }
-        names.sort_by_key(|name| {
-            let base = CONSUMERS.iter().position(|base| name.starts_with(base));
-            (base, name.len(), name.clone())
-        });
-        Ok(names)
+        Ok(all_consumers(known.map(str::to_owned).collect()))
     }
 
     fn consumer(&self, name: &str) -> Result<Consumer, LogError> {

@@ -67,6 +67,10 @@ pub async fn prune(
             Ok::<_, RebuildError>(())
         })
         .await?;
+        // Else it would lag for ever.
+        if let Err(error) = view.forget_consumer(generation).await {
+            tracing::warn!(%generation, %error, "`lag` goes on to show what was deleted");
+        }
     }
     Ok(Pruned {
         view: view.name,

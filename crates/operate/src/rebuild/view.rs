@@ -207,6 +207,14 @@ impl View {
         }
     }
 
+    /// Has the log forget who kept a generation.
+    pub(super) async fn forget_consumer(&self, generation: Generation) -> Result<(), RebuildError> {
+        let log = Arc::clone(&self.log);
+        let consumer = generation.consumer(self.name.as_str());
+        let forget = move || log.forget_consumer(&consumer);
+        asked(tokio::task::spawn_blocking(forget).await)
+    }
+
     /// How many processes keep a generation in step.
     pub(super) async fn members(&self, generation: Generation) -> Result<usize, RebuildError> {
         let log = Arc::clone(&self.log);

@@ -84,6 +84,10 @@ async fn a_view_is_rebuilt_while_it_is_written_and_read() {
     let pruned = prune(&view, false, &running()).await.expect("prunes");
     assert_eq!((pruned.deleted, pruned.serving), (vec![FIRST], SECOND));
     assert_eq!(store.of(FIRST).reached().await, Ok(Vec::new()));
+    // And is not behind for ever.
+    let known = world.connect().await.consumers().expect("asks");
+    assert!(known.contains(&"history.g2".to_owned()), "{known:?}");
+    assert!(!known.contains(&"history".to_owned()), "{known:?}");
     assert!(matches!(
         rollback(&view, false, &running()).await,
         Err(RebuildError::NotSwitched(_))
