@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use crate::cells::{Cell, Component, Phase};
+use crate::cells::{Cell, Component};
 use crate::cluster::Cluster;
 use crate::crowd::names;
 use crate::dev::Dev;
