@@ -116,35 +116,6 @@ fn a_sequencer_outlives_a_restart_of_the_broker() {
     assert_eq!(sent.recv_timeout(DEADLINE).expect("ends"), Ok(0));
 }
 
-/// A broker that is frozen for longer than its controller waits for it leads
-/// nothing for a moment when it wakes up. Whoever asks in that moment is
-/// answered as soon as there are leaders again.
-#[test]
-fn a_client_that_saw_no_leader_finds_the_next_one() {
-    const PARTITIONS: i32 = 12;
-    const PAST_THE_BROKERS_SESSION: Duration = Duration::from_secs(6);
-    let broker = Broker::start();
-    let log = Place::on(&broker.address(), PARTITIONS).open();
-    let topics = [Topic::MessageSent, Topic::MessageDelivered];
-    let ask_all = || {
-        for topic in topics {
-            for partition in 0..PARTITIONS {
-                let answer = log.watermarks(topic, partition);
-                assert_eq!(answer, Ok((0, 0)), "{topic} {partition}");
-            }
-        }
-    };
-    ask_all();
-    broker.freeze();
-    // How long it is away is what this is about.
-    std::thread::sleep(PAST_THE_BROKERS_SESSION);
-    broker.thaw();
-    let start = Instant::now();
-    while start.elapsed() < PAST_THE_BROKERS_SESSION {
-        ask_all();
-    }
-}
-
 /// While the broker does not answer a produce fails in the end, and all of its
 /// partition behind it, also what is given only then; other partitions and
 /// what comes after a stop are taken.
