@@ -169,11 +169,6 @@ impl KafkaConfig {
         config
     }
 
-    /// What changes topics' contents, apart from producing.
-    pub(super) fn administering(&self) -> ClientConfig {
-        self.client("tidings-admin")
-    }
-
     fn producing(&self, client_id: &str) -> ClientConfig {
         let mut config = self.client(client_id);
         config

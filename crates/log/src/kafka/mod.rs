@@ -276,7 +276,7 @@ impl Log for KafkaLog {
         let what = "deleting a group";
         let admin: AdminClient<DefaultClientContext> = self
             .config
-            .administering()
+            .other_client("tidings-admin")
             .create()
             .map_err(|err| log_error("creating a client", &err))?;
         let group = self.names.group(consumer);

@@ -42,7 +42,7 @@ impl Refill {
             .create_with_context(Placements::default())
             .map_err(|err| log_error("creating a producer", &err))?;
         let admin = config
-            .administering()
+            .other_client("tidings-admin")
             .create()
             .map_err(|err| log_error("creating a client", &err))?;
         Ok(Self {

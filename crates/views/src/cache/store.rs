@@ -151,7 +151,7 @@ impl LookUp {
         if !as_of.iter().all(is_enough) {
             return None;
         }
-        self.fill_of(index, key, value, as_of)
+        self.amend(index, key, value, as_of)
     }
 
     /// What the outdated value at this index reflects once its outdated parts
@@ -179,16 +179,6 @@ impl LookUp {
     /// value.
     #[must_use]
     pub fn amend(
-        &self,
-        index: usize,
-        key: Key,
-        value: Vec<u8>,
-        as_of: Vec<(i32, i64)>,
-    ) -> Option<Fill> {
-        self.fill_of(index, key, value, as_of)
-    }
-
-    fn fill_of(
         &self,
         index: usize,
         key: Key,

@@ -60,6 +60,20 @@ impl SqliteHistory {
         let tables = self.tables;
         sqlite_file::read(&self.database, move |c| query(&tables.on(c))).await
     }
+
+    /// The rows with these ids, as far as they are there.
+    async fn found<I: Clone + Send + 'static, R: Send + 'static>(
+        &self,
+        ids: &[I],
+        find: impl Fn(&Scoped<'_>, &I) -> rusqlite::Result<Option<R>> + Send + 'static,
+    ) -> Result<Vec<R>, StoreError> {
+        let ids = ids.to_vec();
+        self.read(move |connection| {
+            let rows = ids.iter().map(|id| find(connection, id));
+            rows.filter_map(Result::transpose).collect()
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -333,12 +347,9 @@ impl HistoryReader for SqliteHistory {
         tenant: &Tenant,
         ids: &[ConversationId],
     ) -> Result<Vec<ConversationRow>, StoreError> {
-        let (tenant, ids) = (tenant.clone(), ids.to_vec());
-        self.read(move |connection| {
-            let rows = ids
-                .iter()
-                .map(|id| read::conversation(connection, &tenant, *id));
-            rows.filter_map(Result::transpose).collect()
+        let tenant = tenant.clone();
+        self.found(ids, move |connection, id| {
+            read::conversation(connection, &tenant, *id)
         })
         .await
     }
@@ -348,10 +359,9 @@ impl HistoryReader for SqliteHistory {
         tenant: &Tenant,
         ids: &[MessageId],
     ) -> Result<Vec<MessageRow>, StoreError> {
-        let (tenant, ids) = (tenant.clone(), ids.to_vec());
-        self.read(move |connection| {
-            let rows = ids.iter().map(|id| read::message(connection, &tenant, *id));
-            rows.filter_map(Result::transpose).collect()
+        let tenant = tenant.clone();
+        self.found(ids, move |connection, id| {
+            read::message(connection, &tenant, *id)
         })
         .await
     }
@@ -361,12 +371,9 @@ impl HistoryReader for SqliteHistory {
         tenant: &Tenant,
         ids: &[(ConversationId, UserId)],
     ) -> Result<Vec<MemberRow>, StoreError> {
-        let (tenant, ids) = (tenant.clone(), ids.to_vec());
-        self.read(move |connection| {
-            let rows = ids
-                .iter()
-                .map(|(id, user)| read::member(connection, &tenant, *id, user));
-            rows.filter_map(Result::transpose).collect()
+        let tenant = tenant.clone();
+        self.found(ids, move |connection, (id, user)| {
+            read::member(connection, &tenant, *id, user)
         })
         .await
     }

@@ -166,8 +166,8 @@ async fn a_batch_takes_milliseconds() {
     );
 }
 
-#[tokio::test]
-async fn many_rows_become_several_jobs() {
+/// Too many rows for one job, and where they end.
+fn many_rows() -> (Rows, crate::history::Position) {
     let mut rows = Rows::default();
     for (decision, offset) in Decisions::new(3).take(600).iter().zip(0..) {
         rows.apply(decision, offset);
@@ -177,6 +177,12 @@ async fn many_rows_become_several_jobs() {
         offset: 600,
         current: None,
     };
+    (rows, position)
+}
+
+#[tokio::test]
+async fn many_rows_become_several_jobs() {
+    let (rows, position) = many_rows();
     let batches = super::write::batches(&rows, &[position]).expect("encodes");
     assert!(batches.len() > 2, "{} jobs", batches.len());
 }
@@ -184,15 +190,7 @@ async fn many_rows_become_several_jobs() {
 #[tokio::test]
 async fn positions_come_last() {
     let (_folder, _, history) = empty().await;
-    let mut rows = Rows::default();
-    for (decision, offset) in Decisions::new(3).take(600).iter().zip(0..) {
-        rows.apply(decision, offset);
-    }
-    let position = crate::history::Position {
-        partition: 0,
-        offset: 600,
-        current: None,
-    };
+    let (rows, position) = many_rows();
     // A process may be killed between any two jobs.
     let jobs = super::write::batches(&rows, &[position]).expect("encodes");
     for job in jobs {
