@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_domain::{ConversationId, Tenant, UserId};
-use tidings_testkit::{OwnRedis, fresh_prefix, redis_url};
+use tidings_testkit::{OwnRedis, eventually_async, fresh_prefix, redis_url};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -75,6 +75,23 @@ fn presence(name: &str, online: bool) -> Signal {
     })
 }
 
+/// Waits until an edge follows the tenant's channel: it begins to after its
+/// first user has come, and nobody repeats for it what was said before.
+async fn is_listened_to(exchange: &RedisExchange) {
+    eventually_async(PATIENCE, async || {
+        let Ok(mut connection) = exchange.pool.get().await else {
+            return false;
+        };
+        let followers: Result<(String, usize), _> = deadpool_redis::redis::cmd("PUBSUB")
+            .arg("NUMSUB")
+            .arg(exchange.names.channel(&tenant()))
+            .query_async(&mut connection)
+            .await;
+        followers.is_ok_and(|(_, count)| count > 0)
+    })
+    .await;
+}
+
 async fn wait_for(heard: &mut Heard, wanted: &Signal) {
     let waiting = async { while heard.recv().await.expect("it goes on") != *wanted {} };
     let waited = timeout(PATIENCE, waiting).await;
@@ -90,6 +107,7 @@ async fn outages_are_survived_alone() {
     let (ann, mut on_first) = exchange.attach();
     let (ben, mut on_second) = exchange.attach();
     ann.came(&tenant(), &user("ann"), nowhere()).await;
+    is_listened_to(&exchange).await;
     ben.came(&tenant(), &user("ben"), nowhere()).await;
     wait_for(&mut on_first, &presence("ben", true)).await;
 
@@ -134,6 +152,7 @@ async fn an_edge_that_wakes_up_registers_again() {
     let (ann, mut on_first) = exchange.attach();
     let (ben, _on_second) = exchange.attach();
     ann.came(&tenant(), &user("ann"), nowhere()).await;
+    is_listened_to(&exchange).await;
     ben.came(&tenant(), &user("ben"), nowhere()).await;
     wait_for(&mut on_first, &presence("ben", true)).await;
     // As if the other edge had been paused: everything of it is forgotten.
