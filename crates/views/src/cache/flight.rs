@@ -16,7 +16,7 @@ use super::value::{Head, Value};
 use super::{Fill, Key, LookUp};
 use crate::StoreError;
 
-/// How many are on their way at once; what comes above asks the view itself.
+/// How many look-ups' values are being read at once; the others wait.
 const AT_ONCE: usize = 32;
 /// How long the view is waited for where it lags behind the cache, as what is
 /// read of it then cannot be kept: pauses between looks at its positions.
@@ -46,7 +46,7 @@ pub(super) type Landing = watch::Receiver<Option<Arc<Landed>>>;
 pub(super) struct Flights {
     flying: Mutex<HashMap<Key, Flying>>,
     numbers: AtomicU64,
-    room: Arc<Semaphore>,
+    room: Semaphore,
 }
 
 struct Flying {
@@ -69,7 +69,7 @@ impl Default for Flights {
         Self {
             flying: Mutex::default(),
             numbers: AtomicU64::new(0),
-            room: Arc::new(Semaphore::new(AT_ONCE)),
+            room: Semaphore::new(AT_ONCE),
         }
     }
 }
@@ -102,20 +102,21 @@ impl Flights {
     }
 
     /// Has these read that a look-up has not found, unless they are on their
-    /// way. None where there is no room.
+    /// way.
     pub(super) fn join(
         shared: &Arc<Shared>,
         looked: &Arc<LookUp>,
         missing: &[(usize, Key)],
         wanted: &BTreeMap<i32, i64>,
-    ) -> Option<Vec<Landing>> {
+    ) -> Vec<Landing> {
         let flights = &shared.flights;
-        let room = Arc::clone(&flights.room).try_acquire_owned().ok()?;
         let (mut landings, mut departures) = (Vec::new(), Vec::new());
         let mut flying = flights.flying.lock();
         for (index, key) in missing {
             if let Some(known) = flying.get(key).filter(|known| known.may_serve(wanted)) {
                 metrics::counter!("tidings_cache_joined_total", "kind" => key.kind()).increment(1);
+                #[cfg(test)]
+                shared.tally.joined.fetch_add(1, Ordering::Relaxed);
                 landings.push(known.landing.clone());
                 continue;
             }
@@ -135,13 +136,14 @@ impl Flights {
         if !departures.is_empty() {
             let (shared, looked) = (Arc::clone(shared), Arc::clone(looked));
             tokio::spawn(async move {
+                let _room = shared.flights.room.acquire().await;
                 if let Err(error) = shared.fly(&looked, &departures).await {
                     tracing::debug!(%error, "cannot fill the cache");
                 }
-                drop((departures, room));
+                drop(departures);
             });
         }
-        Some(landings)
+        landings
     }
 }
 

@@ -31,6 +31,11 @@ impl Key {
         }
     }
 
+    /// Whether it is of one conversation, of which several read at once.
+    pub(super) fn is_of_a_conversation(&self) -> bool {
+        !matches!(self, Self::Places(..))
+    }
+
     /// Reads back what is written; none: it is no key.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (place, rest) = text.strip_prefix('{')?.split_once("}:")?;

@@ -47,6 +47,7 @@ pub(super) struct Shared {
 pub(super) struct Tally {
     pub(super) hits: AtomicUsize,
     pub(super) amended: AtomicUsize,
+    pub(super) joined: AtomicUsize,
 }
 
 impl Shared {
@@ -81,8 +82,9 @@ impl Shared {
     }
 
     /// The values of these keys, as new as the positions that were given. None
-    /// where the view is to be asked instead: the cache is down or behind, or
-    /// one of them is not there to be kept.
+    /// where the view is to be asked instead: one of them is not there to be
+    /// kept; or the cache is down or behind, and not all of them are what
+    /// several may ask for at once.
     pub(super) async fn values(self: &Arc<Self>, keys: &[Key]) -> Option<Vec<Arc<Value>>> {
         let wanted = self.wanted(keys);
         let mut values = vec![None; keys.len()];
@@ -92,10 +94,18 @@ impl Shared {
                 break;
             }
             let asked: Vec<Key> = open.iter().map(|at| keys[*at].clone()).collect();
-            let looked = Arc::new(self.look_up(&asked, &wanted).await?);
+            let looked = match self.look_up(&asked, &wanted).await {
+                Some(looked) => looked,
+                // Without the cache a value is read for all who ask, so that
+                // the view is not asked by each of them.
+                None if asked.iter().all(Key::is_of_a_conversation) => LookUp::default(),
+                None => return None,
+            };
+            let looked = Arc::new(looked);
             let mut missing = Vec::new();
             for (index, key) in asked.into_iter().enumerate() {
-                let known = looked.found[index].value.as_deref();
+                let known = looked.found.get(index);
+                let known = known.and_then(|found| found.value.as_deref());
                 let known = known.and_then(|bytes| Value::decode(bytes, &key));
                 self.count(&key, known.is_some());
                 match known {
@@ -106,7 +116,7 @@ impl Shared {
             if missing.is_empty() {
                 break;
             }
-            let landings = Flights::join(self, &looked, &missing, &wanted)?;
+            let landings = Flights::join(self, &looked, &missing, &wanted);
             for ((index, _), mut landing) in missing.iter().zip(landings) {
                 let landed = landing.wait_for(Option::is_some).await.ok()?.clone()?;
                 if landed.covers(&wanted) {

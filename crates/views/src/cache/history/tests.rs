@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tidings_domain::{ConversationId, Decision, Tenant, UserId};
 use tidings_sqlite::Database;
 use tidings_testkit::{OwnRedis, eventually_async};
+use tokio::task::JoinSet;
 
 use super::CachedHistory;
-use crate::Position;
-use crate::cache::{CacheReader, CacheWriter, Change, MokaCache, Moved, RedisCache, changed_by};
+use crate::cache::{
+    CacheReader, CacheWriter, Change, Fill, Key, LookUp, MokaCache, Moved, RedisCache, changed_by,
+};
 use crate::conformance::{Decisions, Forgetful, Random, project};
 use crate::history::{HistoryReader, HistoryWriter, SqliteHistory};
+use crate::{Position, StoreError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -292,4 +296,43 @@ async fn redis_may_go_and_come_back() {
         world.advance_cache(20).await;
         warm(&world).await;
     }
+}
+
+/// A cache that never answers.
+struct Mute;
+
+#[async_trait]
+impl CacheReader for Mute {
+    async fn look_up(&self, _: &[Key]) -> Result<LookUp, StoreError> {
+        Err(StoreError::Transient("mute".to_owned()))
+    }
+
+    async fn fill(&self, _: &[Fill]) -> Result<usize, StoreError> {
+        Err(StoreError::Transient("mute".to_owned()))
+    }
+}
+
+/// Twenty who ask for a page at once, while the cache is down: one reading of
+/// the view is for all of them.
+#[tokio::test]
+async fn without_the_cache_a_page_is_read_once_for_all() {
+    let cache = MokaCache::new(1 << 20);
+    let decisions = Decisions::new(3).take(120);
+    let limit = Duration::from_secs(1);
+    let mut world = World::with(&cache, Arc::new(Mute), limit, decisions).await;
+    world.advance_history(120).await;
+    let (tenant, id) = world.conversations().pop_first().unwrap();
+    let user = super::super::reading::nobody().unwrap();
+    let pages = (0..20).map(|_| {
+        let (cached, tenant, user) = (Arc::clone(&world.cached), tenant.clone(), user.clone());
+        async move { cached.page(&tenant, id, &user, None, None, 50).await }
+    });
+    let pages: JoinSet<_> = pages.collect();
+    let truth = world.history.page(&tenant, id, &user, None, None, 50);
+    let truth = truth.await.unwrap();
+    for page in pages.join_all().await {
+        assert_eq!(page.unwrap(), truth);
+    }
+    let joined = world.cached.shared.tally.joined.load(Ordering::Relaxed);
+    assert_eq!(joined, 2 * 19, "the messages and what is hidden of them");
 }
