@@ -152,8 +152,9 @@ impl Dialer {
 /// The address of an edge's socket, given with or without its path.
 fn socket_url(url: &str) -> Result<String> {
     let url = url.trim();
-    let Some(rest) = url.strip_prefix("ws://") else {
-        bail!("--url {url:?} must begin with ws://, such as ws://127.0.0.1:7700");
+    let rest = url.strip_prefix("ws://");
+    let Some(rest) = rest.or_else(|| url.strip_prefix("wss://")) else {
+        bail!("--url {url:?} must begin with ws:// or wss://, such as ws://127.0.0.1:7700");
     };
     Ok(match rest.split_once('/') {
         Some((_, path)) if !path.is_empty() => url.to_owned(),

@@ -18,6 +18,7 @@ use tidings_service::auth::{Auth, Claims};
 use tidings_service::config::{LogArgs, parse_listen};
 use tidings_service::health::Health;
 use tidings_service::lifecycle::shutdown_signal;
+use tidings_service::tls::TlsArgs;
 use tidings_service::traces::TraceArgs;
 use tidings_service::{http, telemetry, traces};
 use tidings_sqlite::Database;
@@ -70,6 +71,8 @@ pub(crate) struct DevArgs {
     )]
     listen: SocketAddr,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     secret: SecretArgs,
     #[command(flatten)]
     limits: LimitArgs,
@@ -91,7 +94,9 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
     let database = Database::open(data)?;
     let auth = Auth::hs256(&args.secret.find_or_make()?);
     let token = auth.issue(&claims()?)?;
-    let listener = http::listen(args.listen).await?;
+    let certificate = args.tls.load()?;
+    let scheme = if certificate.is_some() { "wss" } else { "ws" };
+    let listener = http::listen(args.listen).await?.certificate(certificate);
     let address = listener.local_addr()?;
 
     let health = Health::new(metrics);
@@ -161,7 +166,7 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
         }
         // Whoever started it may have read enough, or nothing: it runs all the
         // same.
-        if let Err(error) = output::line(&greeting(address, data, &token)) {
+        if let Err(error) = output::line(&greeting(scheme, address, data, &token)) {
             tracing::warn!(%error, "cannot print the address and a token");
         }
         stop.cancelled().await;
@@ -239,11 +244,11 @@ fn claims() -> Result<Claims> {
     })
 }
 
-fn greeting(address: SocketAddr, data: &std::path::Path, token: &str) -> String {
+fn greeting(scheme: &str, address: SocketAddr, data: &std::path::Path, token: &str) -> String {
     let data = data.display();
     format!(
         "tidings is ready.\n\n\
-         url    ws://{}/v1/socket\n\
+         url    {scheme}://{}/v1/socket\n\
          data   {data}\n\
          user   {USER}, tenant {TENANT}, for 24 hours\n\
          token  {token}\n\n\

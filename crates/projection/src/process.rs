@@ -12,7 +12,7 @@ use tidings_service::config::{KafkaArgs, LogArgs, PrintConfigArgs, RegistryArgs}
 use tidings_service::health::Health;
 use tidings_service::lifecycle::{retry_with_backoff, shutdown_signal};
 use tidings_service::traces::TraceArgs;
-use tidings_service::{http, telemetry, traces};
+use tidings_service::{http, telemetry, tls, traces};
 use tidings_wire::{Codec, RegistryConfig, RegistryError};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,7 @@ pub async fn run(
     let metrics = telemetry::init(args.log.log_format, &args.log.log_filter)?;
     tracing::info!(?config, "starting");
     let _exporter = traces::start(&args.traces)?;
+    tls::install_provider();
     let stop = shutdown_signal().context("cannot catch signals")?;
     let health = Health::new(metrics);
     let ready = health.condition(name);

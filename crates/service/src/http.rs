@@ -1,6 +1,8 @@
-//! One HTTP/1.1 port per process.
+//! One HTTP/1.1 port per process, in the clear or over TLS.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -14,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::health::Health;
+use crate::tls::{Certificate, Stream};
 
 /// What a request's head may take; a connection's read buffer grows no
 /// further. hyper allows no less than 8 KiB.
@@ -23,14 +26,43 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests in progress are waited for at the end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// An open port.
+pub struct Listener {
+    tcp: TcpListener,
+    certificate: Option<Arc<Certificate>>,
+}
+
 /// Opens a port; a failure names the address.
 ///
 /// # Errors
 /// Where the address is taken, or not this machine's.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
+pub async fn listen(address: SocketAddr) -> Result<Listener> {
+    let tcp = TcpListener::bind(address)
         .await
-        .with_context(|| format!("TIDINGS_LISTEN: cannot listen on {address}"))
+        .with_context(|| format!("TIDINGS_LISTEN: cannot listen on {address}"))?;
+    let certificate = None;
+    Ok(Listener { tcp, certificate })
+}
+
+impl Listener {
+    /// Serves over TLS with this certificate, or in the clear where there is
+    /// none.
+    #[must_use]
+    pub fn certificate(self, certificate: Option<Certificate>) -> Self {
+        let certificate = certificate.map(Arc::new);
+        Self {
+            certificate,
+            ..self
+        }
+    }
+
+    /// The address, with the port that was taken.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
 }
 
 /// Serves `app` and the routes of `health` until `shutdown`, then waits up to
@@ -41,7 +73,7 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
 /// # Errors
 /// Where the listener fails for good.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     health: Health,
     app: Router,
     shutdown: CancellationToken,
@@ -57,17 +89,24 @@ pub async fn serve(
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = listener.tcp.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(converse(
-                    stream,
-                    peer,
-                    app.clone(),
-                    builder.clone(),
-                    shutdown.clone(),
-                ));
+                let (certificate, app) = (listener.certificate.clone(), app.clone());
+                let (builder, shutdown) = (builder.clone(), shutdown.clone());
+                connections.spawn(async move {
+                    let open = Box::pin(open(stream, certificate.as_deref()));
+                    let stream = tokio::select! {
+                        biased;
+                        () = shutdown.cancelled() => return,
+                        stream = open => stream,
+                    };
+                    match stream {
+                        Ok(stream) => converse(stream, peer, app, builder, shutdown).await,
+                        Err(error) => tracing::debug!(%error, "no handshake"),
+                    }
+                });
             }
             // Out of file descriptors, or the peer is gone again: the listener
             // itself is fine, so wait for a descriptor to come back.
@@ -88,18 +127,24 @@ pub async fn serve(
     Ok(())
 }
 
+/// Makes a connection ready for HTTP.
+async fn open(tcp: TcpStream, certificate: Option<&Certificate>) -> io::Result<Stream> {
+    // Frames are small and somebody waits for each.
+    tcp.set_nodelay(true)?;
+    match certificate {
+        Some(certificate) => certificate.accept(tcp).await,
+        None => Ok(Stream::Plain(tcp)),
+    }
+}
+
 /// Serves one connection until it ends, is upgraded, or `shutdown`.
 async fn converse(
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
     app: Router,
     builder: hyper::server::conn::http1::Builder,
     shutdown: CancellationToken,
 ) {
-    // Frames are small and somebody waits for each.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
     let service = app.map_request(move |request: hyper::Request<hyper::body::Incoming>| {
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));

@@ -7,4 +7,5 @@ pub mod health;
 pub mod http;
 pub mod lifecycle;
 pub mod telemetry;
+pub mod tls;
 pub mod traces;

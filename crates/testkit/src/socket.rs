@@ -1,12 +1,17 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+};
 
 /// How long [`SocketClient::recv`] waits unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,8 +42,29 @@ impl SocketClient {
     /// # Errors
     /// Where the edge cannot be reached or refuses the upgrade.
     pub async fn open(url: &str) -> Result<Self> {
+        Self::open_by(url, Connector::Plain).await
+    }
+
+    /// As [`open`](Self::open), over TLS: the edge must show this certificate,
+    /// or one that it has signed.
+    ///
+    /// # Errors
+    /// Also where the certificate is another one.
+    pub async fn open_trusting(url: &str, certificate: CertificateDer<'_>) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.into_owned())?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self::open_by(url, Connector::Rustls(Arc::new(config))).await
+    }
+
+    async fn open_by(url: &str, connector: Connector) -> Result<Self> {
         let url = socket_url(url);
-        let connecting = timeout(PATIENCE, connect_async(&url)).await;
+        let connecting = connect_async_tls_with_config(&url, None, false, Some(connector));
+        let connecting = timeout(PATIENCE, connecting).await;
         let (stream, _) = connecting
             .context("no answer")?
             .with_context(|| url.clone())?;

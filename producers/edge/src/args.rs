@@ -5,6 +5,7 @@ use tidings_service::config::{
     KafkaArgs, LogArgs, MongoArgs, PrintConfigArgs, RedisArgs, RegistryArgs, SearchArgs,
     parse_listen,
 };
+use tidings_service::tls::TlsArgs;
 use tidings_service::traces::TraceArgs;
 
 use crate::LimitArgs;
@@ -43,6 +44,9 @@ pub struct EdgeArgs {
         value_parser = parse_listen
     )]
     pub listen: SocketAddr,
+    /// Whether the port speaks TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// How it logs.
     #[command(flatten)]
     pub log: LogArgs,

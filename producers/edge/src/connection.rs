@@ -1,4 +1,4 @@
-//! A WebSocket on a bare TCP connection, which takes next to no memory while
+//! A WebSocket on a connection that was HTTP's, which takes next to no memory while
 //! nothing goes over it.
 
 use std::future::poll_fn;
@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tidings_service::tls;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
@@ -48,8 +48,8 @@ impl Connection {
                 return None;
             }
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-            tracing::error!("sockets are served on bare TCP connections only");
+        let Ok(parts) = upgraded.downcast::<TokioIo<tls::Stream>>() else {
+            tracing::error!("sockets are served on this crate's own connections only");
             return None;
         };
         let read = parts.read_buf.into();
@@ -57,7 +57,7 @@ impl Connection {
     }
 
     /// A connection from which `read` was read already.
-    fn new(tcp: TcpStream, read: Vec<u8>, max_bytes: usize) -> Self {
+    fn new(tcp: tls::Stream, read: Vec<u8>, max_bytes: usize) -> Self {
         let mut boundary = Boundary::default();
         boundary.pass(&read);
         let config = Some(config(max_bytes));
@@ -125,6 +125,12 @@ impl Connection {
             ))
         })
         .await
+    }
+
+    /// Ends the connection below, so that over TLS the peer sees that nothing
+    /// was cut off.
+    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
+        self.stream.tcp.shutdown().await
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
@@ -208,7 +214,7 @@ fn closed_is_fine(result: Result<(), Error>) -> Poll<Result<(), Error>> {
 }
 
 struct Stream {
-    tcp: TcpStream,
+    tcp: tls::Stream,
     /// Where what was read ends.
     boundary: Boundary,
     /// The last write did not go.
@@ -253,8 +259,8 @@ fn now<T>(polled: Poll<io::Result<T>>) -> io::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
     use tungstenite::protocol::frame::Frame;
     use tungstenite::protocol::frame::coding::{Data, OpCode};
 
@@ -262,7 +268,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
-        let connection = Connection::new(accepted.unwrap().0, read, 1 << 20);
+        let connection = Connection::new(tls::Stream::Plain(accepted.unwrap().0), read, 1 << 20);
         (connection, client.unwrap())
     }
 
@@ -296,7 +302,7 @@ mod tests {
         let long_frame = text(&long, Data::Text, true);
         let (first, second) = long_frame.split_at(5);
         client.write_all(first).await.unwrap();
-        connection.stream.tcp.readable().await.unwrap();
+        connection.stream.tcp.tcp().readable().await.unwrap();
         assert!(!rests(&mut connection).await, "half a header");
         client.write_all(second).await.unwrap();
         assert_eq!(next(&mut connection).await, long);
@@ -304,7 +310,7 @@ mod tests {
 
         let fragment = text("a", Data::Text, false);
         client.write_all(&fragment).await.unwrap();
-        connection.stream.tcp.readable().await.unwrap();
+        connection.stream.tcp.tcp().readable().await.unwrap();
         assert!(!rests(&mut connection).await, "half a message");
         let both = [text("b", Data::Continue, true), text("c", Data::Text, true)];
         client.write_all(&both.concat()).await.unwrap();

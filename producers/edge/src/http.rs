@@ -2,6 +2,7 @@ use std::future;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
@@ -22,6 +23,9 @@ const SUBPROTOCOL: &str = "tidings.v1";
 /// only somewhat too large is read to its end and its sender hears why the
 /// connection is closed.
 const READ_MARGIN: usize = 4;
+
+/// How long the end of a connection may take to be sent.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -73,6 +77,8 @@ async fn serve(upgrade: OnUpgrade, slot: Slot) {
     } else {
         session::run(&slot.shared, &mut connection).await;
     }
+    let shutdown = Box::pin(connection.shutdown());
+    tokio::time::timeout(SHUTDOWN_TIMEOUT, shutdown).await.ok();
 }
 
 /// A connection's place among those this edge takes.

@@ -7,7 +7,7 @@ use clap::Parser;
 use tidings_edge::{EdgeArgs, connect};
 use tidings_service::health::Health;
 use tidings_service::lifecycle::shutdown_signal;
-use tidings_service::{http, telemetry, traces};
+use tidings_service::{http, telemetry, tls, traces};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
@@ -28,13 +28,15 @@ async fn main() -> ExitCode {
 async fn run(args: EdgeArgs) -> Result<()> {
     let health = Health::new(telemetry::init(args.log.log_format, &args.log.log_filter)?);
     let _exporter = traces::start(&args.traces)?;
+    tls::install_provider();
     let auth = args.auth.load()?;
+    let certificate = args.tls.load()?;
     let stop = shutdown_signal().context("cannot catch signals")?;
     tracing::info!(config = ?args, "starting");
     let Some(edge) = connect(&args, auth, health.clone(), &stop).await? else {
         return Ok(());
     };
-    let listener = http::listen(args.listen).await?;
+    let listener = http::listen(args.listen).await?.certificate(certificate);
     // The port stays open while it drains, so that /readyz can say so.
     let serving = CancellationToken::new();
     let server = tokio::spawn(http::serve(

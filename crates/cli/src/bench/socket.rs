@@ -72,7 +72,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Frame<'_>> {
 pub(super) async fn connect(url: &str, token: &str) -> Result<TcpStream> {
     let rest = url
         .strip_prefix("ws://")
-        .context("the address must begin with ws://")?;
+        .with_context(|| format!("{url}: only connections in the clear are measured: ws://"))?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let mut stream = TcpStream::connect(authority)
         .await

@@ -104,9 +104,12 @@ impl KafkaConfig {
             .set("fetch.min.bytes", pace.min_bytes())
             .set("fetch.max.bytes", "8388608")
             // What is fetched and not yet polled, in all partitions together:
-            // the bound of a slow reader's memory. When it is reached, look
-            // again soon: the default of a second makes a replay stutter.
+            // the bound of a slow reader's memory. Small records are held by
+            // their number: each takes some hundred bytes besides its own.
+            // When it is reached, look again soon: the default of a second
+            // makes a replay stutter.
             .set("queued.max.messages.kbytes", "32768")
+            .set("queued.min.messages", "10000")
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.error.backoff.ms", "50");
         config

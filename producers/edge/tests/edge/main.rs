@@ -18,3 +18,4 @@ mod search;
 mod signals;
 mod support;
 mod tenants;
+mod tls;

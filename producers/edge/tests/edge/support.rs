@@ -11,6 +11,7 @@ use tidings_log::{Log, LogError, read_range};
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerHandle, SequencerOptions};
 use tidings_service::auth::{Auth, Claims, Secret};
 use tidings_service::health::Health;
+use tidings_service::tls::Certificate;
 use tidings_service::{http, telemetry};
 use tidings_signals::{Exchange, InProcess};
 use tidings_sqlite::{Database, Priority};
@@ -52,6 +53,8 @@ pub(crate) struct Setup {
     /// The edge asks a MongoDB that is not there.
     pub(crate) view_is_down: bool,
     pub(crate) config: EdgeConfig,
+    /// With what the edge speaks TLS, if it does.
+    pub(crate) certificate: Option<Certificate>,
     /// Where the system's edges meet.
     pub(crate) exchange: Arc<dyn Exchange>,
 }
@@ -66,6 +69,7 @@ impl Default for Setup {
             search_is_down: false,
             view_is_down: false,
             config: config(),
+            certificate: None,
             exchange: Arc::new(InProcess::default()),
         }
     }
@@ -114,7 +118,9 @@ impl System {
             let nowhere = OpenSearch::new("http://127.0.0.1:1", "").unwrap();
             views = views.search(Arc::new(nowhere));
         }
-        let (edge, url) = serve_edge(&*setup.exchange, setup.config, &log, views, &stop).await;
+        let (exchange, config) = (&*setup.exchange, setup.config);
+        let certificate = setup.certificate;
+        let (edge, url) = serve_edge(exchange, config, &log, views, certificate, &stop).await;
         let mut system = Self {
             edge,
             url,
@@ -139,7 +145,8 @@ impl System {
     /// Another edge on the same log and view.
     pub(crate) async fn another_edge(&self) -> String {
         let view = Arc::new(self.store.clone());
-        let (edge, url) = serve_edge(&*self.exchange, config(), &self.log, view, &self.stop).await;
+        let (edge, url) =
+            serve_edge(&*self.exchange, config(), &self.log, view, None, &self.stop).await;
         // It lives as long as the system: its server holds it.
         drop(edge);
         url
@@ -242,6 +249,7 @@ async fn serve_edge(
     config: EdgeConfig,
     log: &Arc<dyn Log>,
     views: impl Into<Views>,
+    certificate: Option<Certificate>,
     stop: &CancellationToken,
 ) -> (Arc<Edge>, String) {
     let health = health();
@@ -250,7 +258,9 @@ async fn serve_edge(
     let edge = Edge::start_among(exchange, config, log, codec, views, auth(), health.clone());
     let edge = Arc::new(edge);
     let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let scheme = if certificate.is_some() { "wss" } else { "ws" };
+    let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+    let listener = listener.certificate(certificate);
     let (served, watched, stop) = (Arc::clone(&edge), health.clone(), stop.clone());
     tokio::spawn(async move {
         http::serve(listener, health, served.router(), stop)
