@@ -81,7 +81,7 @@ pub(super) async fn connect(url: &str, token: &str) -> Result<TcpStream> {
     let upgrade = format!(
         "GET /{path} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGlkaW5ncyBiZW5jaCBrZXk=\r\n\r\n"
+         Sec-WebSocket-Key: dGlkaW5ncyBiZW5jaCB2MQ==\r\n\r\n"
     );
     let hello = json!({"type": "hello", "token": token}).to_string();
     stream.write_all(upgrade.as_bytes()).await?;
