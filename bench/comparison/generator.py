@@ -1,0 +1,127 @@
+"""Runs of `tidings bench`, and what the processes used meanwhile."""
+
+import json
+import os
+import resource
+import subprocess
+import time
+
+from .machine import busy_seconds, cpu_seconds, ended_children_seconds
+from .servers import Failed
+
+#: Processes whose CPU a message is charged with.
+SERVERS = {"tidings": ["sequencer", "edge-1"], "node": ["node"]}
+#: A rate is reached when at least this part of it is.
+REACHED = 0.98
+#: Other programs with more than this part of the machine make a run a noisy one.
+QUIET = 0.05
+PERCENTILES = ["p50", "p90", "p99", "p99_9", "max"]
+
+
+class Generator:
+    def __init__(self, servers, arguments):
+        self._servers = servers
+        self._arguments = arguments
+        raise_file_limit(arguments.idle + arguments.connections)
+
+    def load(self, system, rate, seconds=None, with_raw=False):
+        """
+        One load on one system; rate 0: as much as goes. With `with_raw` the
+        same pipeline in plain librdkafka follows at once.
+        """
+        wanted = self._arguments
+        command = ["--rate", rate, "--seconds", seconds or wanted.seconds, "--warmup", wanted.warmup]
+        command += ["--connections", wanted.connections, "--members", wanted.members, "--bytes", wanted.bytes]
+        command += ["--with-raw", "kafka"] if with_raw else []
+        self._servers.settle()
+        watch = Watch(self._servers.pids())
+        said = self._bench(command, system)
+        used = watch.read()
+        self._servers.check()
+
+        messages = said["delivered"] or 1
+        charged = sum(used["cpu_seconds"][name] for name in SERVERS[system])
+        clean = said["errors"] + said["lost"] + said["duplicated"] + said["out_of_order"] == 0
+        result = {
+            "system": system,
+            "offered_rate": rate or None,
+            "achieved_rate": round(said["achieved_rate"], 1),
+            "reached": not rate or (clean and said["achieved_rate"] >= REACHED * rate),
+            "clean": clean,
+            **{
+                f"{name}_ms": {key: said[f"{name}_ms"][key] for key in PERCENTILES}
+                for name in ["pending", "delivered", "received"]
+            },
+            **{name: said[name] for name in ["sent", "delivered", "errors", "lost", "duplicated", "out_of_order"]},
+            "error_causes": said["error_causes"],
+            "cpu_seconds_per_1000_messages": round(charged / messages * 1000, 4),
+            **used,
+        }
+        if with_raw:
+            # In it the generator is the pipeline, too, and Kafka works for it.
+            result["raw"] = {name: said["raw"]["kafka"][name] for name in ["pipeline_rate", "pipeline_ms"]}
+            result["ratio_to_raw"] = round(said["ratio_to_raw"], 3)
+            for name in ["kafka", "generator"]:
+                del result["cpu_seconds"][name]
+        return result
+
+    def idle(self, system):
+        """What sockets cost a process that has just started."""
+        self._servers.restart_socket_process(system)
+        self._servers.settle()
+        pid = self._servers.socket_process(system)
+        said = self._bench(["idle", "--connections", self._arguments.idle, "--pid", pid], system)
+        self._servers.check()
+        return {"system": system, **said}
+
+    def _bench(self, command, system):
+        binary = self._servers.binaries / "tidings"
+        command = [str(binary), "bench", *map(str, command), "--url", self._servers.url(system), "--json"]
+        done = subprocess.run(
+            command, env=self._servers.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            raise Failed(f"{system}: 'tidings bench' failed:\n{done.stderr.strip()}") from None
+
+
+class Watch:
+    """What is used from now on."""
+
+    def __init__(self, pids):
+        self._pids = pids
+        self._before = self._look()
+
+    def _look(self):
+        used = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+        used["generator"] = ended_children_seconds()
+        own = os.times()
+        used["compare"] = own.user + own.system
+        return time.monotonic(), busy_seconds(), used
+
+    def read(self):
+        begun, (busy_before, steal_before), before = self._before
+        ended, (busy, steal), now = self._look()
+        seconds = ended - begun
+        capacity = seconds * os.cpu_count()
+        used = {name: round(now[name] - before[name], 2) for name in now}
+        others = max(0.0, busy - busy_before - sum(used.values()))
+        return {
+            "run_seconds": round(seconds, 2),
+            "cpu_seconds": used,
+            "idle_part": round(max(0.0, 1 - (busy - busy_before) / capacity), 3),
+            # Kernel threads, and whoever else is on this machine.
+            "others_part": round(others / capacity, 3),
+            "stolen_part": round((steal - steal_before) / capacity, 3),
+            "quiet": (others + steal - steal_before) / capacity <= QUIET,
+        }
+
+
+def raise_file_limit(sockets):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sockets + 1_000
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise Failed(f"{sockets} sockets need {wanted} open files: ulimit -n {wanted}, or a smaller --idle")
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,262 @@
+"""Tables of the results, in Markdown, and where they go."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from .generator import SERVERS as OWN
+from .servers import Failed, run
+
+BEGIN = "<!-- Written by bench/compare --write-docs: begin -->"
+END = "<!-- Written by bench/compare --write-docs: end -->"
+NAMES = {"tidings": "tidings", "node": "Node.js"}
+SYSTEMS = list(NAMES)
+#: Latencies that a rate may be asked for at, in milliseconds of delivered p99.
+LIMITS_MS = [10, 25, 50, 100]
+
+
+def describe_run(run):
+    """For whoever watches."""
+    offered = f"{run['offered_rate']}/s" if run["offered_rate"] else "as much as goes"
+    latency = run["delivered_ms"]
+    notes = [] if run["reached"] else ["NOT REACHED"]
+    notes += [f"{run[name]} {name}" for name in ["errors", "lost", "duplicated", "out_of_order"] if run[name]]
+    notes += [] if run["quiet"] else [f"others took {run['others_part']:.0%} of the machine"]
+    return ", ".join(
+        [
+            f"{run['system']} {offered}: {run['achieved_rate']:.0f}/s",
+            f"delivered p50 {latency['p50']:.1f} p99 {latency['p99']:.1f} ms",
+            f"{run['cpu_seconds_per_1000_messages']:.3f} CPU s per 1,000",
+            *notes,
+        ]
+    )
+
+
+def write(results, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "tables.md").write_text(tables(results) + "\n")
+
+
+def fill(page, results):
+    """Replaces what stands between the markers."""
+    text = page.read_text()
+    if BEGIN not in text or END not in text:
+        raise Failed(f"no markers in {page.name}")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n\n{END}{after}")
+
+
+def plot(root, folders):
+    """Plots beside each results.json."""
+    folder = root / "target" / "compare-venv"
+    python = folder / "bin" / "python"
+    requirements = root / "bench" / "requirements.txt"
+    if not python.exists():
+        run([sys.executable, "-m", "venv", folder])
+    run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements])
+    plots = Path(__file__).with_name("plots.py")
+    for results in folders:
+        done = subprocess.run([python, plots, results])
+        if done.returncode != 0:
+            raise Failed("no plots")
+
+
+def tables(results):
+    parts = [conditions(results), by_rate(results), limits(results), peak(results), idle(results), shares(results)]
+    return "\n\n".join(part for part in parts if part)
+
+
+# ---- The parts
+
+
+def conditions(results):
+    machine, versions, settings = results["machine"], results["versions"], results["settings"]
+    loud = [run for run in results["runs"] if not run["quiet"]]
+    quiet = "No other program took more than 5 % of the machine in any run."
+    if loud:
+        worst = max(run["others_part"] + run["stolen_part"] for run in loud)
+        quiet = (
+            f"The machine was not quiet: in {len(loud)} of {len(results['runs'])} runs other programs took more "
+            f"than 5 % of it, {worst:.0%} at worst. Latencies and rates are worse for it."
+        )
+    day = results["begun_at"][:10]
+    return (
+        f"Measured on {day}: {machine['cpu']}, {machine['cpus']} CPUs, {machine['memory_gib']} GiB, Linux "
+        f"{machine['kernel']}; tidings {versions['tidings']} ({versions['commit']}), Node.js {versions['node']} with "
+        f"ws {versions['ws']}, kafkajs {versions['kafkajs']}, ioredis {versions['ioredis']}, "
+        f"{count(settings['workers'], 'process', 'processes')}. {settings['connections']} sockets in conversations of "
+        f"{settings['members']}, texts of {settings['bytes']} bytes, {settings['seconds']} s a run after "
+        f"{settings['warmup']} s of warm-up, {count(settings['rounds'], 'round', 'rounds')}. {quiet}"
+    )
+
+
+def by_rate(results):
+    rows = []
+    for rate in offered(results):
+        for system in SYSTEMS:
+            runs = select(results, system, rate)
+            if not runs:
+                continue
+            achieved = f"{mean(runs, 'achieved_rate'):,.0f}"
+            if not all(run["reached"] for run in runs):
+                achieved += " **not reached**"
+            rows.append(
+                [f"{rate:,}", NAMES[system], achieved]
+                + [f"{mean(runs, kind, 'p50'):.1f} / {mean(runs, kind, 'p99'):.1f}" for kind in KINDS]
+                + [f"{mean(runs, 'cpu_seconds_per_1000_messages'):.3f}", faults(runs)]
+            )
+    head = ["offered /s", "", "achieved /s", "pending", "delivered", "received", "CPU s per 1,000", "faults"]
+    return "**Latency and cost by rate.** p50 / p99 in ms, mean of the rounds.\n\n" + table(head, rows, "rlrrrrrl")
+
+
+KINDS = ["pending_ms", "delivered_ms", "received_ms"]
+
+
+def limits(results):
+    """The highest rate that every round reached, by how late the last hundredth may be."""
+    rows = []
+    for limit in LIMITS_MS:
+        row = [f"{limit} ms"]
+        best = {}
+        for system in SYSTEMS:
+            good = [
+                rate
+                for rate in offered(results)
+                if (runs := select(results, system, rate))
+                and all(run["reached"] and run["delivered_ms"]["p99"] < limit for run in runs)
+            ]
+            best[system] = max(good, default=0)
+            row.append(f"{best[system]:,}" if good else "none")
+        row.append(f"{best['tidings'] / best['node']:.2f}" if best["node"] else "–")
+        rows.append(row)
+    head = ["delivered p99 below", *NAMES.values(), "ratio"]
+    title = "**The highest rate offered that was reached in every round**, messages a second."
+    return title + "\n\n" + table(head, rows, "rrrr")
+
+
+def peak(results):
+    rows = []
+    for system in SYSTEMS:
+        runs = select(results, system, None)
+        if not runs:
+            continue
+        ratio = mean(runs, "ratio_to_raw") if system == "tidings" else None
+        rows.append(
+            [
+                NAMES[system],
+                f"{mean(runs, 'achieved_rate'):,.0f}",
+                f"{mean(runs, 'delivered_ms', 'p50'):.1f} / {mean(runs, 'delivered_ms', 'p99'):.1f}",
+                f"{mean(runs, 'cpu_seconds_per_1000_messages'):.3f}",
+                f"{ratio:.2f}" if ratio else "",
+            ]
+        )
+    raw = [run["raw"] for run in select(results, "tidings", None)]
+    if raw:
+        latency = f"{mean(raw, 'pipeline_ms', 'p50'):.1f} / {mean(raw, 'pipeline_ms', 'p99'):.1f}"
+        rows.append(["plain librdkafka", f"{mean(raw, 'pipeline_rate'):,.0f}", latency, "", "1"])
+    head = ["", "messages /s", "delivered p50 / p99, ms", "CPU s per 1,000", "of the raw pipeline"]
+    title = "**As much as goes**, with 1,000 messages undecided at once (librdkafka: 5,000)."
+    return title + "\n\n" + table(head, rows, "lrrrr")
+
+
+def idle(results):
+    rows = []
+    for system in SYSTEMS:
+        found = [one for one in results["idle"] if one["system"] == system]
+        if found:
+            each = [f"{one['bytes_per_connection'] / 1024:.1f}" for one in found]
+            before = mean(found, "resident_before") / 1024**2
+            rows.append([NAMES[system], f"{found[0]['connections']:,}", f"{before:.0f} MiB", ", ".join(each)])
+    if not rows:
+        return ""
+    head = ["", "sockets", "without them", "KiB each, by round"]
+    return "**Memory of idle sockets**, resident, of a process that has just started.\n\n" + table(head, rows, "lrrr")
+
+
+def shares(results):
+    rows = []
+    for rate in offered(results):
+        for system in SYSTEMS:
+            runs = select(results, system, rate)
+            if not runs:
+                continue
+            other = OWN["node" if system == "tidings" else "tidings"]
+            rows.append(
+                [f"{rate:,}", NAMES[system]]
+                + [cpus(runs, names) for names in [OWN[system], ["kafka"], ["generator"]]]
+                + [cpus(runs, ["redis", "registry", "mongodb", "compare", *other])]
+                + [f"{mean(runs, 'others_part') * results['machine']['cpus']:.2f}"]
+                + [f"{mean(runs, 'idle_part') * results['machine']['cpus']:.2f}"]
+            )
+    head = ["offered /s", "", "its servers", "Kafka", "generator", "what is idle", "others", "left"]
+    return (
+        "**Who used the CPUs**, in CPUs, over the whole run with connecting and waiting for the last answer. "
+        "“What is idle”: Redis, the registry, MongoDB and the system that is not measured.\n\n"
+        + table(head, rows, "rlrrrrrr")
+        + "\n\n"
+        + "\n".join(f"- {saturation(results, system)}" for system in SYSTEMS)
+    )
+
+
+def saturation(results, system):
+    """What ran out at the lowest rate that was not reached."""
+    name = NAMES[system]
+    for rate in offered(results):
+        runs = [run for run in select(results, system, rate) if not run["reached"]]
+        if runs:
+            left = mean(runs, "idle_part") * results["machine"]["cpus"]
+            took = {"its own processes": OWN[system], "Kafka": ["kafka"], "the generator": ["generator"]}
+            parts = ", ".join(f"{who} {cpus(runs, names)}" for who, names in took.items())
+            others = mean(runs, "others_part") * results["machine"]["cpus"]
+            return (
+                f"{name} did not reach {rate:,} in {count(len(runs), 'run', 'runs')}: {left:.2f} of "
+                f"{results['machine']['cpus']} CPUs were left, {parts}, others {others:.2f}."
+            )
+    return f"{name} reached every rate offered."
+
+
+# ---- Helpers
+
+
+def offered(results):
+    return sorted({run["offered_rate"] for run in results["runs"] if run["offered_rate"]})
+
+
+def select(results, system, rate):
+    return [run for run in results["runs"] if run["system"] == system and run["offered_rate"] == rate]
+
+
+def mean(items, *path):
+    values = []
+    for value in items:
+        for name in path:
+            value = value[name]
+        values.append(value)
+    return sum(values) / len(values)
+
+
+def cpus(runs, names):
+    seconds = sum(sum(run["cpu_seconds"].get(name, 0) for name in names) / run["run_seconds"] for run in runs)
+    return f"{seconds / len(runs):.2f}"
+
+
+def faults(runs):
+    counts = {
+        name.replace("_", " "): sum(run[name] for run in runs)
+        for name in ["errors", "lost", "duplicated", "out_of_order"]
+    }
+    return ", ".join(f"{number:,} {name}" for name, number in counts.items() if number) or "none"
+
+
+def count(number, one, many):
+    return f"{number} {one if number == 1 else many}"
+
+
+def table(head, rows, alignment):
+    lines = ["| " + " | ".join(head) + " |"]
+    lines.append("|" + "|".join("---:" if side == "r" else "---" for side in alignment) + "|")
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)
