@@ -24,15 +24,11 @@ class Generator:
         self._arguments = arguments
         raise_file_limit(arguments.idle + arguments.connections)
 
-    def load(self, system, rate, seconds=None, with_raw=False):
-        """
-        One load on one system; rate 0: as much as goes. With `with_raw` the
-        same pipeline in plain librdkafka follows at once.
-        """
+    def load(self, system, rate, seconds=None):
+        """One load on one system; rate 0: as much as goes."""
         wanted = self._arguments
         command = ["--rate", rate, "--seconds", seconds or wanted.seconds, "--warmup", wanted.warmup]
         command += ["--connections", wanted.connections, "--members", wanted.members, "--bytes", wanted.bytes]
-        command += ["--with-raw", "kafka"] if with_raw else []
         self._servers.settle()
         watch = Watch(self._servers.pids())
         said = self._bench(command, system)
@@ -57,13 +53,17 @@ class Generator:
             "cpu_seconds_per_1000_messages": round(charged / messages * 1000, 4),
             **used,
         }
-        if with_raw:
-            # In it the generator is the pipeline, too, and Kafka works for it.
-            result["raw"] = {name: said["raw"]["kafka"][name] for name in ["pipeline_rate", "pipeline_ms"]}
-            result["ratio_to_raw"] = round(said["ratio_to_raw"], 3)
-            for name in ["kafka", "generator"]:
-                del result["cpu_seconds"][name]
         return result
+
+    def raw(self, rate):
+        """The same pipeline in plain librdkafka: at full speed, and at a rate."""
+        wanted = self._arguments
+        # Half as long each, for `bench` makes it follow a load of its own.
+        command = ["--rate", rate, "--seconds", max(2, wanted.seconds // 2), "--warmup", wanted.warmup]
+        command += ["--bytes", wanted.bytes, "--with-raw", "kafka"]
+        self._servers.settle()
+        said = self._bench(command, "tidings")["raw"]["kafka"]
+        return {name: said[name] for name in ["pipeline_rate", "pipeline_ms", "rate", "at_rate_ms"]}
 
     def idle(self, system):
         """What sockets cost a process that has just started."""

@@ -35,7 +35,7 @@ def main():
     folder = Path(sys.argv[1])
     results = json.loads((folder / "results.json").read_text())
     runs = [run for run in results["runs"] if run["offered_rate"]]
-    latency(runs, folder)
+    latency(runs, results["raw"], folder)
     rate(runs, folder)
     cost(runs, folder)
 
@@ -55,20 +55,30 @@ def draw(axes, runs, system, value, label, **style):
         axes.plot([rate, rate], [min(values), max(values)], color=colour, alpha=0.4, linewidth=1)
 
 
-def latency(runs, folder):
+def latency(runs, raw, folder):
     figure, panels = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
     for axes, kind in zip(panels, ["pending", "delivered"]):
         for system, name in NAMES.items():
             for percentile, line in [("p50", "-"), ("p99", "--")]:
                 value = lambda run: run[f"{kind}_ms"][percentile]  # noqa: E731, B023
                 draw(axes, runs, system, value, f"{name} {percentile}", linestyle=line)
+        if kind == "delivered":
+            draw_raw(axes, raw)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_title(kind)
         offered_axis(axes)
     panels[0].set_ylabel("milliseconds, from when a message was due")
-    panels[0].legend(frameon=False)
+    for axes in panels:
+        axes.legend(frameon=False)
     save(figure, folder / "latency.svg")
+
+
+def draw_raw(axes, raw):
+    for percentile, shape in [("p50", "v"), ("p99", "^")]:
+        rates = [one["rate"] for one in raw]
+        values = [one["at_rate_ms"][percentile] for one in raw]
+        axes.plot(rates, values, shape, color="black", markersize=5, label=f"librdkafka {percentile}")
 
 
 def rate(runs, folder):

@@ -42,7 +42,8 @@ class Servers:
             # Of a run that was killed.
             self._cluster("down")
         try:
-            self._cluster("up", *MEMBERS)
+            # It may have to build, which is better seen.
+            self._cluster("up", *MEMBERS, stderr=None)
             self._read_environment()
             self._node_port = run([self._root / "scripts" / "servers", "port"]).strip()
             self._start_node()
@@ -118,8 +119,8 @@ class Servers:
 
     # ---- How they are run
 
-    def _cluster(self, *arguments):
-        run([self._root / "scripts" / "cluster", *arguments], env=self._environment)
+    def _cluster(self, *arguments, stderr=subprocess.PIPE):
+        run([self._root / "scripts" / "cluster", *arguments], env=self._environment, stderr=stderr)
 
     def _read_environment(self):
         for line in run([self._root / "scripts" / "cluster", "env"], env=self._environment).splitlines():
@@ -183,10 +184,13 @@ class Servers:
         return "\n".join("    " + line for line in lines[-10:])
 
 
-def run(command, env=None, cwd=None):
+def run(command, env=None, cwd=None, stderr=subprocess.PIPE):
     """Runs a command to its end; what it says."""
     command = list(map(str, command))
-    done = subprocess.run(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True
+    )
     if done.returncode != 0:
-        raise Failed(f"{' '.join(command)} failed:\n{done.stderr.strip() or done.stdout.strip()}")
+        said = (done.stderr or "").strip() or done.stdout.strip()
+        raise Failed(f"{' '.join(command)} failed" + (f":\n{said}" if said else ""))
     return done.stdout
