@@ -88,7 +88,8 @@ impl Model {
         }
     }
 
-    fn withhold(&mut self, withheld: Withheld) {
+    /// Marks what holds a message's text, and of a purge takes the text out.
+    pub fn withhold(&mut self, withheld: Withheld) {
         let Withheld {
             conversation_id,
             message_id,

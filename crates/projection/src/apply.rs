@@ -10,7 +10,7 @@ use crate::dead::DeadLetters;
 use crate::lag::Lag;
 use crate::ledger::Ledger;
 use crate::meter::Meter;
-use crate::outage::Outage;
+use crate::outage::{Outage, Waits};
 use crate::pause::{Halt, Pause};
 use crate::step::{Effect, Step, positions_after};
 use crate::{Entry, Refused, View};
@@ -62,11 +62,12 @@ impl Applier {
         dead: DeadLetters,
         lag: Lag,
         ready: Condition,
+        waits: Waits,
         pause: Pause,
         meter: Meter,
     ) -> Self {
         let name = view.name();
-        let outage = Outage::of(format!("the store of the {name} view"));
+        let outage = Outage::of(format!("the store of the {name} view"), waits);
         Self {
             view,
             dead,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidings_log::{AppendError, Log};
 use tidings_wire::{Codec, Record, Stored, Topic};
 
-use crate::outage::Outage;
+use crate::outage::{Outage, Waits};
 use crate::pause::{Halt, Pause};
 
 /// How long an append is waited for before looking whether to stop.
@@ -20,12 +20,17 @@ pub(crate) struct DeadLetters {
 }
 
 impl DeadLetters {
-    pub(crate) fn new(log: Arc<dyn Log>, topic: Topic, consumer: &'static str) -> Self {
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        topic: Topic,
+        consumer: &'static str,
+        waits: Waits,
+    ) -> Self {
         Self {
             log,
             topic,
             consumer,
-            outage: Outage::of(format!("appending to {topic}")),
+            outage: Outage::of(format!("appending to {topic}"), waits),
         }
     }
 

@@ -4,7 +4,7 @@ use tidings_wire::{Codec, DecodeError, DeliveredBody, DeliveredStream, Judged, S
 
 use crate::ledger::{Ledger, Place};
 use crate::meter::Meter;
-use crate::outage::Outage;
+use crate::outage::{Outage, Waits};
 use crate::pause::{Halt, Pause};
 use crate::step::{Effect, Step};
 
@@ -38,8 +38,8 @@ pub(crate) struct Gap {
 }
 
 impl Intake {
-    pub(crate) fn new(codec: Codec, pause: Pause, meter: Meter) -> Self {
-        let registry = Outage::of("asking the schema registry");
+    pub(crate) fn new(codec: Codec, waits: Waits, pause: Pause, meter: Meter) -> Self {
+        let registry = Outage::of("asking the schema registry", waits);
         Self {
             codec,
             stream: DeliveredStream::default(),

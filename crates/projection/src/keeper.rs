@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::outage::Outage;
+use crate::outage::{Outage, Waits};
 use crate::{Projection, ProjectionError};
 
 /// How often it is looked which generations there are.
@@ -63,7 +63,7 @@ impl Keeper {
     /// # Errors
     /// [`ProjectionError`] of any generation: then all are stopped.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ProjectionError> {
-        let mut outage = Outage::of("the register of generations");
+        let mut outage = Outage::of("the register of generations", Waits::default());
         let mut running: BTreeMap<Generation, Running> = BTreeMap::new();
         let mut ending = JoinSet::new();
         let mut serving = None;

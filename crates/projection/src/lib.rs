@@ -25,6 +25,6 @@ mod view;
 mod worker;
 
 pub use keeper::Keeper;
-pub use projection::{Projection, ProjectionError};
+pub use projection::{ByTurns, Projection, ProjectionError};
 pub use throttle::Throttle;
 pub use view::{Entry, Refused, View};

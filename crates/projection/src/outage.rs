@@ -2,8 +2,21 @@ use std::time::{Duration, Instant};
 
 use tidings_service::lifecycle::Backoff;
 
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long to wait between attempts at what is down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    pub(crate) first: Duration,
+    pub(crate) longest: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(50),
+            longest: Duration::from_secs(5),
+        }
+    }
+}
 
 /// Whether something that is needed is down, told in one line when it goes and
 /// one when it comes back.
@@ -16,11 +29,11 @@ pub(crate) struct Outage {
 
 impl Outage {
     /// `what` as log lines name it.
-    pub(crate) fn of(what: impl Into<String>) -> Self {
+    pub(crate) fn of(what: impl Into<String>, waits: Waits) -> Self {
         Self {
             what: what.into(),
             since: None,
-            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
+            backoff: Backoff::new(waits.first, waits.longest),
         }
     }
 

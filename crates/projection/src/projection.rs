@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::outage::Waits;
 use crate::pause::Halt;
 use crate::worker::Worker;
 use crate::{Throttle, View};
@@ -53,6 +54,30 @@ pub struct Projection {
     pub(crate) generation: Generation,
     pub(crate) throttle: Option<Throttle>,
     pub(crate) partitions: Option<Vec<i32>>,
+    pub(crate) waits: Waits,
+}
+
+/// A projection that works when it is told to.
+pub struct ByTurns(Worker);
+
+impl ByTurns {
+    /// Takes what the log gives next, and applies what is due. False: it was
+    /// told to stop in between, and is not to be used any more.
+    ///
+    /// # Errors
+    /// As of [`Projection::run`].
+    pub fn turn(&mut self) -> Result<bool, ProjectionError> {
+        until_stopped(self.0.turn()).map(|turned| turned.is_some())
+    }
+}
+
+/// What was done, or none where it was told to stop.
+fn until_stopped<T>(result: Result<T, Halt>) -> Result<Option<T>, ProjectionError> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(Halt::Stopped) => Ok(None),
+        Err(Halt::Failed(error)) => Err(error),
+    }
 }
 
 impl Projection {
@@ -73,6 +98,7 @@ impl Projection {
             generation: Generation::FIRST,
             throttle: None,
             partitions: None,
+            waits: Waits::default(),
         }
     }
 
@@ -129,6 +155,28 @@ impl Projection {
         self
     }
 
+    /// Waits so long between attempts at what is down: 50 ms at first and 5 s
+    /// at most, if nothing else is said.
+    #[must_use]
+    pub fn waits(mut self, first: Duration, longest: Duration) -> Self {
+        self.waits = Waits { first, longest };
+        self
+    }
+
+    /// Prepares it to be worked turn by turn, on this thread; store operations
+    /// run on `runtime`, which must not be the caller's. None where it was told
+    /// to stop before.
+    ///
+    /// # Errors
+    /// As of [`run`](Self::run).
+    pub fn by_turns(
+        self,
+        runtime: Handle,
+        stop: CancellationToken,
+    ) -> Result<Option<ByTurns>, ProjectionError> {
+        until_stopped(Worker::new(self, runtime, stop).map(ByTurns))
+    }
+
     /// Runs on a thread of its own until `stop`, and waits for its end. The
     /// current batch is finished first, unless it waits for something that is
     /// down. Store operations run on the runtime this is called on, which must
@@ -142,10 +190,8 @@ impl Projection {
         std::thread::Builder::new()
             .name(self.view.name().to_owned())
             .spawn(move || {
-                let result = match Worker::new(self, runtime, stop).and_then(Worker::run) {
-                    Ok(()) | Err(Halt::Stopped) => Ok(()),
-                    Err(Halt::Failed(error)) => Err(error),
-                };
+                let result = Worker::new(self, runtime, stop).and_then(Worker::run);
+                let result = until_stopped(result).map(|_| ());
                 // Nobody listens any more when `run` has been dropped.
                 drop(done.send(result));
             })

@@ -63,11 +63,12 @@ impl Worker {
             generation,
             throttle,
             partitions,
+            waits,
         } = projection;
         let name = view.name();
         let pause = Pause::new(runtime, stop);
         let meter = Meter::new(name, generation);
-        let dead = DeadLetters::new(Arc::clone(&log), view.dead_letters(), name);
+        let dead = DeadLetters::new(Arc::clone(&log), view.dead_letters(), name, waits);
         let lag = Lag::new(Arc::clone(&log), meter.clone());
         let ready_when_applied = ready.clone();
         let mut applier = Applier::new(
@@ -75,12 +76,13 @@ impl Worker {
             dead,
             lag,
             ready_when_applied,
+            waits,
             pause.clone(),
             meter.clone(),
         );
         applier.ask(async |view| view.prepare().await)?;
         let group = generation.consumer(name);
-        let mut outage = Outage::of("the log");
+        let mut outage = Outage::of("the log", waits);
         let gate = wait_for(&mut outage, &pause, || PauseGate::open(&*log, &group))?;
         let source: Box<dyn ProjectionSource> = match partitions {
             Some(partitions) => Box::new(FixedSource::new(Arc::clone(&log), partitions)),
@@ -93,7 +95,7 @@ impl Worker {
             gather,
             gathered: Gathered::default(),
             throttle,
-            intake: Intake::new(codec, pause.clone(), meter.clone()),
+            intake: Intake::new(codec, waits, pause.clone(), meter.clone()),
             gate,
             meter,
             applier,
@@ -116,28 +118,34 @@ impl Worker {
 
     fn work(&mut self) -> Result<(), Halt> {
         while !self.pause.is_over() {
-            let is_paused = self.is_paused();
-            let (wanted, wait) = match is_paused {
-                // Stays in its group, and takes nothing.
-                true => (0, POLL),
-                false => self.appetite(),
-            };
-            let delivery = wait_for(&mut self.outage, &self.pause, || {
-                self.source.poll(wanted, wait)
-            })?;
-            match delivery {
-                Delivery::Records(records) => self.gathered.add(records),
-                Delivery::Assigned(partitions) => self.assigned(&partitions)?,
-                Delivery::Revoked(partitions) => self.revoked(&partitions),
-            }
-            if !is_paused && self.gathered.is_due(self.batch, self.gather) {
-                self.apply_gathered()?;
-            }
-            if self.uncommitted && self.committed.elapsed() >= COMMIT_EVERY {
-                self.commit();
-            }
-            self.applier.lag.measure(&self.ledger, None);
+            self.turn()?;
         }
+        Ok(())
+    }
+
+    /// Takes what the log gives next, and applies what is due.
+    pub(crate) fn turn(&mut self) -> Result<(), Halt> {
+        let is_paused = self.is_paused();
+        let (wanted, wait) = match is_paused {
+            // Stays in its group, and takes nothing.
+            true => (0, POLL),
+            false => self.appetite(),
+        };
+        let delivery = wait_for(&mut self.outage, &self.pause, || {
+            self.source.poll(wanted, wait)
+        })?;
+        match delivery {
+            Delivery::Records(records) => self.gathered.add(records),
+            Delivery::Assigned(partitions) => self.assigned(&partitions)?,
+            Delivery::Revoked(partitions) => self.revoked(&partitions),
+        }
+        if !is_paused && self.gathered.is_due(self.batch, self.gather) {
+            self.apply_gathered()?;
+        }
+        if self.uncommitted && self.committed.elapsed() >= COMMIT_EVERY {
+            self.commit();
+        }
+        self.applier.lag.measure(&self.ledger, None);
         Ok(())
     }
 

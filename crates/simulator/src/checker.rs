@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_domain::{
-    Change, Command, CommandKey, ConversationId, Decision, Event, FirstOutcome, Outcome, Ownership,
-    Partition, Tenant, UserId,
+    Change, Command, CommandKey, ConversationId, Decision, Event, FirstOutcome, Model, Outcome,
+    Ownership, Partition, Tenant, UserId,
 };
 use tidings_wire::{
     Codec, Delivered, DeliveredBody, Input, Marked, Stored, Topic, delivered_header,
@@ -19,6 +19,8 @@ pub(crate) struct Checker<'a> {
     codec: &'a Codec,
     first: BTreeMap<(Tenant, ConversationId, UserId, String), Decision>,
     conversations: BTreeMap<ConversationId, Known>,
+    /// What the history view must be.
+    view: Model,
     verdicts: BTreeMap<(i32, i64), bool>,
     void: usize,
     duplicates: usize,
@@ -41,6 +43,8 @@ pub(crate) struct Checked {
     pub(crate) duplicates: usize,
     /// Commands decided for the first time.
     pub(crate) decided: usize,
+    /// What the history view must be.
+    pub(crate) view: Model,
 }
 
 type Check = Result<(), String>;
@@ -65,6 +69,7 @@ impl<'a> Checker<'a> {
             codec,
             first: BTreeMap::new(),
             conversations: BTreeMap::new(),
+            view: Model::default(),
             verdicts: BTreeMap::new(),
             void: 0,
             duplicates: 0,
@@ -109,6 +114,7 @@ impl<'a> Checker<'a> {
             void: self.void,
             duplicates: self.duplicates,
             decided: self.first.len(),
+            view: self.view,
         })
     }
 
@@ -193,6 +199,7 @@ impl<'a> Checker<'a> {
         must(fold.digest() == marked.digest, || {
             format!("{place} was decided on another state")
         })?;
+        self.view.apply(&decision, stored.offset);
         self.decision(&place, decision)
     }
 

@@ -68,6 +68,13 @@ impl SimulatedLog {
         found.cloned().collect()
     }
 
+    /// The offset after the last.
+    pub(crate) fn end(&self, topic: Topic, partition: i32) -> i64 {
+        let state = self.state();
+        let records = state.records.get(&(topic, partition));
+        records.map_or(0, Vec::len) as i64
+    }
+
     /// All there is.
     pub(crate) fn all(&self, topic: Topic, partition: i32) -> Vec<Stored> {
         self.from(topic, partition, 0, usize::MAX)

@@ -30,7 +30,13 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let simulator = Simulator::default();
+    let simulator = match Simulator::new() {
+        Ok(simulator) => simulator,
+        Err(error) => {
+            eprintln!("tidings-simulator: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let (seeds, from) = match args.seed {
         Some(seed) => (1, seed),
         None => (args.seeds, args.from),

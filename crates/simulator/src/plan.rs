@@ -4,6 +4,8 @@ use crate::random::Random;
 pub(crate) const PARTITIONS: i32 = 2;
 /// How many sequencers.
 pub(crate) const SEQUENCERS: usize = 3;
+/// How many projections of the history view.
+pub(crate) const PROJECTIONS: usize = 2;
 /// How many clients: the last is of another tenant than the others.
 pub(crate) const CLIENTS: usize = 4;
 /// How many conversations of each tenant can be made.
@@ -38,6 +40,16 @@ pub enum Ask {
     Create,
     /// To post a message.
     Send,
+    /// To replace a message's text.
+    Edit,
+    /// To delete a message for all.
+    Delete,
+    /// To delete a message, and its text for good.
+    Purge,
+    /// To delete a message for oneself.
+    Hide,
+    /// To react to a message.
+    React,
     /// To add the next client of the tenant.
     Add,
     /// To put out the next client of the tenant.
@@ -161,6 +173,57 @@ pub enum Step {
         /// Which, counted round.
         which: usize,
     },
+    /// A projection makes turns of its loop.
+    Project {
+        /// Which.
+        projection: usize,
+        /// How many.
+        times: usize,
+    },
+    /// A partition of `message.delivered` goes to a projection.
+    Move {
+        /// Which partition.
+        partition: i32,
+        /// To whom.
+        to: usize,
+        /// Whether who had it is told.
+        told: bool,
+    },
+    /// A projection dies in its next write.
+    Die {
+        /// Which.
+        projection: usize,
+        /// So many rows arrive before.
+        after: usize,
+        /// Whether the others arrive later.
+        lands: bool,
+    },
+    /// What projections had sent that died arrives.
+    Land,
+    /// The store of the view does not answer the next questions.
+    FailStore {
+        /// How many.
+        count: usize,
+    },
+    /// The log does not answer a projection's next questions.
+    FailPolls {
+        /// Which.
+        projection: usize,
+        /// How many.
+        count: usize,
+    },
+    /// The log gives a projection records again that it had, or leaves out
+    /// some.
+    Jump {
+        /// Which.
+        projection: usize,
+        /// How many records back; less than 0: how many are left out.
+        back: i64,
+    },
+    /// The store is copied.
+    Save,
+    /// The store is put back to its last copy.
+    Restore,
     /// Time passes.
     Pass {
         /// Milliseconds.
@@ -173,7 +236,7 @@ impl Plan {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let count = 30 + random.below(70);
+        let count = 40 + random.below(90);
         let mut steps: Vec<Step> = (0..PARTITIONS)
             .map(|partition| Step::Rebalance {
                 partition,
@@ -181,6 +244,11 @@ impl Plan {
                 told: Told::Nothing,
             })
             .collect();
+        steps.extend((0..PARTITIONS).map(|partition| Step::Move {
+            partition,
+            to: random.below(PROJECTIONS),
+            told: false,
+        }));
         steps.extend((0..count).map(|_| step(&mut random)));
         Self { seed, steps }
     }
@@ -196,18 +264,61 @@ fn fate(random: &mut Random) -> Fate {
 }
 
 fn ask(random: &mut Random) -> Ask {
-    match random.below(16) {
-        0..=2 => Ask::Create,
-        3 => Ask::Add,
-        4 => Ask::Remove,
-        5 => Ask::Close,
-        6 => Ask::Reopen,
-        7 => Ask::Read,
+    match random.below(24) {
+        0..=3 => Ask::Create,
+        4 => Ask::Add,
+        5 => Ask::Remove,
+        6 => Ask::Close,
+        7 => Ask::Reopen,
+        8 => Ask::Read,
+        9..=10 => Ask::Edit,
+        11 => Ask::Delete,
+        12 => Ask::Purge,
+        13 => Ask::Hide,
+        14 => Ask::React,
         _ => Ask::Send,
     }
 }
 
+/// What happens to the history view.
+fn of_the_view(random: &mut Random) -> Step {
+    let projection = random.below(PROJECTIONS);
+    match random.below(40) {
+        0..=23 => Step::Project {
+            projection,
+            times: 1 + random.below(6),
+        },
+        24..=26 => Step::Move {
+            partition: random.below(PARTITIONS as usize) as i32,
+            to: projection,
+            told: random.coin(),
+        },
+        27..=31 => Step::Die {
+            projection,
+            after: random.below(24),
+            lands: random.coin(),
+        },
+        32..=33 => Step::Land,
+        34 => Step::FailStore {
+            count: 1 + random.below(2),
+        },
+        35 => Step::FailPolls {
+            projection,
+            count: 1,
+        },
+        36..=37 => Step::Jump {
+            projection,
+            back: random.below(10) as i64 - 3,
+        },
+        38 => Step::Save,
+        _ => Step::Restore,
+    }
+}
+
 fn step(random: &mut Random) -> Step {
+    if random.below(4) == 0 {
+        return of_the_view(random);
+    }
     let sequencer = random.below(SEQUENCERS);
     let client = random.below(CLIENTS);
     let partition = random.below(PARTITIONS as usize) as i32;

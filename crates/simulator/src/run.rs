@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,19 +7,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidings_domain::{
-    Command, CommandBody, Content, ConversationId, Kind, TempId, Tenant, Timestamp, Update, UserId,
+    Command, CommandBody, Content, ConversationId, DeleteScope, Kind, MessageRow, ReactionOp,
+    TempId, Tenant, Timestamp, Update, UserId,
 };
 use tidings_log::SequencerEvent;
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerOptions};
 use tidings_service::health::Condition;
 use tidings_wire::{Codec, Delivered, Topic, TraceParent, delivered_header, partition_of};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use crate::checker::Checker;
 use crate::log::SimulatedLog;
-use crate::plan::{Ask, CLIENTS, Fate, PARTITIONS, Plan, SEQUENCERS, Step, Told};
+use crate::member::{Member, difference};
+use crate::plan::{Ask, CLIENTS, Fate, PARTITIONS, PROJECTIONS, Plan, SEQUENCERS, Step, Told};
 use crate::reader::Reader;
 use crate::side::Side;
+use crate::store::{Death, SimulatedStore};
 
 /// When it begins, in milliseconds since the Unix epoch.
 const START: i64 = 1_100_520_000_000;
@@ -29,6 +34,8 @@ const PATIENCE: usize = 400;
 #[derive(Clone)]
 pub struct Simulator {
     codec: Codec,
+    /// On which projections ask their store.
+    runtime: Arc<Runtime>,
 }
 
 /// What was met, and how often.
@@ -58,6 +65,16 @@ pub struct Counts {
     pub failed_produces: usize,
     /// Readers that began again at a mark.
     pub reconnects: usize,
+    /// Projections that died in a write.
+    pub deaths: usize,
+    /// Rows of theirs that arrived when they were dead.
+    pub landed: usize,
+    /// Partitions that went to another projection.
+    pub moves: usize,
+    /// Records that the log gave projections again, or left out.
+    pub jumped: usize,
+    /// Times that the store was put back.
+    pub restores: usize,
 }
 
 impl AddAssign for Counts {
@@ -74,6 +91,11 @@ impl AddAssign for Counts {
         self.redelivered += more.redelivered;
         self.failed_produces += more.failed_produces;
         self.reconnects += more.reconnects;
+        self.deaths += more.deaths;
+        self.landed += more.landed;
+        self.moves += more.moves;
+        self.jumped += more.jumped;
+        self.restores += more.restores;
     }
 }
 
@@ -83,7 +105,8 @@ impl fmt::Display for Counts {
             f,
             "{} commands decided, {} known already, {} records amid faults; {} crashes, {} rebalances, {} decisions of \
              zombies, {} failed produces, {} redelivered; clients: {} resends, {} lost, {} \
-             repeated, {} reconnects",
+             repeated, {} reconnects; projections: {} deaths, {} rows landed late, {} moves, {} \
+             records repeated or left out, {} restores",
             self.decided,
             self.duplicates,
             self.amid_faults,
@@ -95,7 +118,12 @@ impl fmt::Display for Counts {
             self.resends,
             self.lost,
             self.repeated,
-            self.reconnects
+            self.reconnects,
+            self.deaths,
+            self.landed,
+            self.moves,
+            self.jumped,
+            self.restores
         )
     }
 }
@@ -113,15 +141,17 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Default for Simulator {
-    fn default() -> Self {
-        Self {
-            codec: Codec::locked(),
-        }
-    }
-}
-
 impl Simulator {
+    /// # Errors
+    /// Where there is no thread to be had.
+    pub fn new() -> io::Result<Self> {
+        let mut runtime = Builder::new_multi_thread();
+        Ok(Self {
+            codec: Codec::locked(),
+            runtime: Arc::new(runtime.worker_threads(1).enable_time().build()?),
+        })
+    }
+
     /// Plays a plan and checks what came of it. Each line of what happens is
     /// given to `trace`.
     ///
@@ -129,7 +159,7 @@ impl Simulator {
     /// What does not hold. A panic of the code under test is one, too.
     pub fn run(&self, plan: &Plan, trace: &mut dyn FnMut(String)) -> Result<Counts, Failure> {
         let played = catch_unwind(AssertUnwindSafe(|| {
-            let mut scene = Scene::new(&self.codec);
+            let mut scene = Scene::new(&self.codec, self.runtime.handle())?;
             scene.play(plan, trace).map(|()| scene.counts)
         }));
         let result = played.unwrap_or_else(|panic| {
@@ -143,7 +173,12 @@ impl Simulator {
 
 struct Scene<'a> {
     codec: &'a Codec,
+    runtime: &'a Handle,
     log: SimulatedLog,
+    store: SimulatedStore,
+    projections: Vec<Member>,
+    /// Which projection was given each partition last.
+    projected: [Option<usize>; PARTITIONS as usize],
     now_ms: Arc<AtomicU64>,
     sequencers: Vec<(Sequencer, Side)>,
     /// Who was given each partition last.
@@ -164,13 +199,49 @@ struct Client {
     sent: Vec<(Command, bool)>,
 }
 
+fn post(number: usize) -> CommandBody {
+    CommandBody::Send {
+        content: Content::text(format!("text {number}")),
+        reply_to: None,
+        thread: None,
+        forwarded_from: None,
+    }
+}
+
+/// What is asked about a message.
+fn about(message: &MessageRow, what: Ask, number: usize) -> CommandBody {
+    let message_id = message.message_id;
+    let author = Some(message.by.clone());
+    let delete = |scope| CommandBody::Delete {
+        message_id,
+        scope,
+        author: author.clone(),
+    };
+    match what {
+        Ask::Delete => delete(DeleteScope::Everyone),
+        Ask::Purge => delete(DeleteScope::Purge),
+        Ask::Hide => delete(DeleteScope::Me),
+        Ask::React => CommandBody::React {
+            message_id,
+            emoji: "+1".to_owned(),
+            op: ReactionOp::Add,
+        },
+        _ => CommandBody::Edit {
+            message_id,
+            content: Content::text(format!("text {number}, edited")),
+            author,
+            posted_at: Some(message.at),
+        },
+    }
+}
+
 fn parse<T, E: fmt::Display>(parsed: Result<T, E>) -> T {
     // Names that are written here are good ones.
     parsed.unwrap_or_else(|error| panic!("{error}"))
 }
 
 impl<'a> Scene<'a> {
-    fn new(codec: &'a Codec) -> Self {
+    fn new(codec: &'a Codec, runtime: &'a Handle) -> Result<Self, String> {
         let client = |n: usize| Client {
             tenant: parse(Tenant::parse(if n + 1 == CLIENTS {
                 "other"
@@ -182,7 +253,11 @@ impl<'a> Scene<'a> {
         };
         let mut scene = Self {
             codec,
+            runtime,
             log: SimulatedLog::default(),
+            store: SimulatedStore::default(),
+            projections: Vec::new(),
+            projected: [None; PARTITIONS as usize],
             now_ms: Arc::default(),
             sequencers: Vec::new(),
             given: [None; PARTITIONS as usize],
@@ -193,7 +268,13 @@ impl<'a> Scene<'a> {
             traced: [0; PARTITIONS as usize],
         };
         scene.sequencers = (0..SEQUENCERS).map(|_| scene.sequencer()).collect();
-        scene
+        let projections = (0..PROJECTIONS).map(|_| scene.projection());
+        scene.projections = projections.collect::<Result<_, _>>()?;
+        Ok(scene)
+    }
+
+    fn projection(&self) -> Result<Member, String> {
+        Member::new(&self.log, self.codec, &self.store, self.runtime)
     }
 
     fn sequencer(&self) -> (Sequencer, Side) {
@@ -243,7 +324,11 @@ impl<'a> Scene<'a> {
         self.counts.zombie_decisions += checked.void;
         self.counts.duplicates += checked.duplicates;
         self.counts.decided += checked.decided;
-        Ok(())
+        self.project_all()?;
+        match difference(&checked.view, &self.store.model()) {
+            Some(difference) => Err(difference),
+            None => Ok(()),
+        }
     }
 
     /// Tells what was appended to `message.delivered` since the last time.
@@ -330,9 +415,93 @@ impl<'a> Scene<'a> {
                 self.counts.redelivered += again as usize;
             }
             Step::StaleSnapshot { partition, which } => self.stale_snapshot(partition, which),
+            Step::Project { projection, times } => {
+                for _ in 0..times {
+                    self.project(projection)?;
+                }
+            }
+            Step::Move {
+                partition,
+                to,
+                told,
+            } => self.move_to(partition, to, told),
+            Step::Die {
+                projection,
+                after,
+                lands,
+            } => self.projections[projection].die(Death { after, lands }),
+            Step::Land => self.counts.landed += self.store.land(),
+            Step::FailStore { count } => self.store.fail(count),
+            Step::FailPolls { projection, count } => {
+                self.projections[projection].fail_polls(count);
+            }
+            Step::Jump { projection, back } => {
+                self.counts.jumped += self.projections[projection].jump(back);
+            }
+            Step::Save => self.store.save(),
+            Step::Restore => {
+                self.counts.restores += 1;
+                self.store.restore();
+            }
             Step::Pass { ms } => self.pass(ms),
         }
         Ok(())
+    }
+
+    /// A turn of a projection. One that dies is followed by another, and the
+    /// group gives what it had to the next.
+    fn project(&mut self, projection: usize) -> Result<(), String> {
+        if self.projections[projection].turn()? {
+            return Ok(());
+        }
+        self.counts.deaths += 1;
+        self.projections[projection] = self.projection()?;
+        for partition in 0..PARTITIONS {
+            if self.projected[partition as usize] == Some(projection) {
+                self.move_to(partition, (projection + 1) % PROJECTIONS, false);
+            }
+        }
+        Ok(())
+    }
+
+    fn move_to(&mut self, partition: i32, to: usize, told: bool) {
+        let before = self.projected[partition as usize].replace(to);
+        if let Some(before) = before.filter(|before| *before != to) {
+            self.counts.moves += 1;
+            if told {
+                self.projections[before].revoke(partition);
+            }
+        }
+        self.projections[to].assign(vec![partition]);
+    }
+
+    /// All faults end. One more projection gets everything, and those that
+    /// think they have some of it go on; then the view must have all there is.
+    fn project_all(&mut self) -> Result<(), String> {
+        self.store.fail(0);
+        self.counts.landed += self.store.land();
+        let last = self.projection()?;
+        last.assign((0..PARTITIONS).collect());
+        self.projections.push(last);
+        for _ in 0..PATIENCE {
+            let end = |partition| self.log.end(Topic::MessageDelivered, partition);
+            let is_behind = |partition: &i32| self.store.offset(*partition) < end(*partition);
+            if !(0..PARTITIONS).any(|partition| is_behind(&partition)) {
+                let dead = |partition| self.log.end(Topic::DeadHistory, partition);
+                return match (0..PARTITIONS).map(dead).sum() {
+                    0 => Ok(()),
+                    letters => Err(format!("{letters} good decisions are dead letters")),
+                };
+            }
+            let mut living = Vec::new();
+            for mut projection in std::mem::take(&mut self.projections) {
+                if projection.turn()? {
+                    living.push(projection);
+                }
+            }
+            self.projections = living;
+        }
+        Err("the view does not come to the end of the log".to_owned())
     }
 
     fn turn(&mut self, sequencer: usize) -> Result<(), String> {
@@ -430,14 +599,19 @@ impl<'a> Scene<'a> {
             }
             what => {
                 let at = maker(if foreign { other } else { client });
-                let temp_id = format!("m{}", self.clients[client].sent.len());
+                let number = self.clients[client].sent.len();
+                let temp_id = format!("m{number}");
                 let body = match what {
-                    Ask::Create | Ask::Send => CommandBody::Send {
-                        content: Content::text("a text"),
-                        reply_to: None,
-                        thread: None,
-                        forwarded_from: None,
-                    },
+                    Ask::Create | Ask::Send => post(number),
+                    Ask::Edit | Ask::Delete | Ask::Purge | Ask::Hide | Ask::React => {
+                        // One that the view has, as an edge would have found it.
+                        let mut messages = self.store.messages(made_by(at));
+                        messages.sort_unstable_by_key(|message| message.no);
+                        match messages.len() {
+                            0 => post(number),
+                            count => about(&messages[number % count], what, number),
+                        }
+                    }
                     Ask::Add => CommandBody::Update(Update::AddMembers(next)),
                     Ask::Remove => CommandBody::Update(Update::RemoveMembers(next)),
                     Ask::Close => CommandBody::Update(Update::Close),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use tidings_simulator::{Counts, Plan, Simulator};
 
 fn play(seeds: Range<u64>) -> Counts {
-    let simulator = Simulator::default();
+    let simulator = Simulator::new().expect("threads");
     let mut counts = Counts::default();
     for seed in seeds {
         match simulator.run(&Plan::of(seed), &mut |_| {}) {
@@ -40,13 +40,18 @@ fn what_must_hold_holds_for_ten_thousand_seeds() {
         counts.redelivered,
         counts.failed_produces,
         counts.reconnects,
+        counts.deaths,
+        counts.landed,
+        counts.moves,
+        counts.jumped,
+        counts.restores,
     ];
     assert!(met.iter().all(|met| *met >= 1_000), "{counts}");
 }
 
 #[test]
 fn a_seed_is_played_the_same_each_time() {
-    let simulator = Simulator::default();
+    let simulator = Simulator::new().expect("threads");
     for seed in 0..200 {
         let play = || {
             let mut lines = Vec::new();
