@@ -12,6 +12,8 @@ pub(crate) enum Component {
     Cache,
     Dev,
     Kafka,
+    /// One of three brokers.
+    Broker,
     Registry,
     Mongodb,
     Opensearch,
@@ -47,7 +49,7 @@ pub(crate) struct Cell {
 }
 
 impl Component {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Sequencer,
         Self::Edge,
         Self::Api,
@@ -56,6 +58,7 @@ impl Component {
         Self::Cache,
         Self::Dev,
         Self::Kafka,
+        Self::Broker,
         Self::Registry,
         Self::Mongodb,
         Self::Opensearch,
@@ -72,6 +75,7 @@ impl Component {
             Self::Cache => "cache",
             Self::Dev => "dev",
             Self::Kafka => "kafka",
+            Self::Broker => "broker",
             Self::Registry => "registry",
             Self::Mongodb => "mongodb",
             Self::Opensearch => "opensearch",
@@ -83,14 +87,23 @@ impl Component {
     pub(crate) fn process(self) -> &'static str {
         match self {
             Self::Edge => "edge-1",
+            Self::Broker => "kafka-2",
             other => other.name(),
         }
     }
 
     /// Whether it is a server that is not ours.
     pub(crate) fn is_server(self) -> bool {
-        use Component::{Kafka, Mongodb, Opensearch, Redis, Registry};
-        matches!(self, Kafka | Registry | Mongodb | Opensearch | Redis)
+        use Component::{Broker, Kafka, Mongodb, Opensearch, Redis, Registry};
+        matches!(
+            self,
+            Kafka | Broker | Registry | Mongodb | Opensearch | Redis
+        )
+    }
+
+    /// How many brokers the cluster has.
+    pub(crate) fn brokers(self) -> usize {
+        if self == Self::Broker { 3 } else { 1 }
     }
 
     /// The view that is rebuilt while it is hit.
@@ -105,7 +118,7 @@ impl Component {
     /// Of which a second one joins or leaves while it is hit.
     pub(crate) fn role(self) -> &'static str {
         match self {
-            Self::Kafka | Self::Registry => "sequencer",
+            Self::Kafka | Self::Broker | Self::Registry => "sequencer",
             Self::Mongodb => "history",
             Self::Opensearch => "search",
             Self::Redis => "cache",

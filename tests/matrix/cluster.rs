@@ -15,7 +15,8 @@ const SESSION_TIMEOUT_MS: &str = "6000";
 /// With room for the servers' own files, and filled up in no time.
 const DISK_MEBIBYTES: u32 = 768;
 /// What stands behind a proxy: servers, and what clients connect to.
-const SERVERS: [&str; 5] = ["kafka", "registry", "mongodb", "opensearch", "redis"];
+const BROKERS: [&str; 3] = ["kafka", "kafka-2", "kafka-3"];
+const SERVERS: [&str; 4] = ["registry", "mongodb", "opensearch", "redis"];
 const ENTRANCES: [&str; 3] = ["edge-1", "edge-2", "api"];
 
 /// A cluster by `scripts/cluster`, in a folder of its own, with proxies before
@@ -23,22 +24,26 @@ const ENTRANCES: [&str; 3] = ["edge-1", "edge-2", "api"];
 pub(crate) struct Cluster {
     folder: TempDir,
     binaries: PathBuf,
+    brokers: &'static [&'static str],
     proxies: HashMap<&'static str, Proxy>,
     disk: Option<Disk>,
 }
 
 impl Cluster {
-    /// Brings one up, with the data of `on_disk` on a [`Disk`].
-    pub(crate) async fn up(binaries: &Path, on_disk: Option<&str>) -> Result<Self> {
+    /// Brings one up, with so many brokers and the data of `on_disk` on a
+    /// [`Disk`].
+    pub(crate) async fn up(binaries: &Path, brokers: usize, on_disk: Option<&str>) -> Result<Self> {
+        let brokers = &BROKERS[..brokers];
         let folder = TempDir::with_prefix("crash-matrix-")?;
         let mut proxies = HashMap::new();
-        for name in SERVERS.into_iter().chain(ENTRANCES) {
+        for name in brokers.iter().copied().chain(SERVERS).chain(ENTRANCES) {
             let target = folder.path().join(format!("cluster/{name}.address"));
             proxies.insert(name, Proxy::before(target).await?);
         }
         let mut cluster = Self {
             folder,
             binaries: binaries.to_owned(),
+            brokers,
             proxies,
             disk: None,
         };
@@ -64,9 +69,11 @@ impl Cluster {
             .env("TIDINGS_CLUSTER_DIR", self.logs())
             .env("TIDINGS_CLUSTER_TIMEOUT", "150")
             .env("TIDINGS_BIN_DIR", &self.binaries)
-            .env("TIDINGS_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS);
-        for name in SERVERS {
-            let via = format!("TIDINGS_CLUSTER_VIA_{}", name.to_uppercase());
+            .env("TIDINGS_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS)
+            .env("TIDINGS_CLUSTER_BROKERS", self.brokers.len().to_string());
+        for name in self.brokers.iter().copied().chain(SERVERS) {
+            let variable = name.to_uppercase().replace('-', "_");
+            let via = format!("TIDINGS_CLUSTER_VIA_{variable}");
             command.env(via, self.proxies[name].address().to_string());
         }
         printed(&mut command)
@@ -85,8 +92,12 @@ impl System for Cluster {
     }
 
     fn place(&self) -> Result<[String; 2]> {
-        let brokers = self.proxies["kafka"].address().to_string();
-        Ok(["--brokers".to_owned(), brokers])
+        let brokers = self.brokers.iter();
+        let brokers = brokers.map(|name| self.proxies[name].address().to_string());
+        Ok([
+            "--brokers".to_owned(),
+            brokers.collect::<Vec<_>>().join(","),
+        ])
     }
 
     fn pid(&self, name: &str) -> Result<String> {

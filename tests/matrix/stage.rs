@@ -30,6 +30,7 @@ struct Stage {
     system: Arc<dyn System>,
     /// Of those in a crowd.
     tokens: Vec<String>,
+    brokers: usize,
     played: usize,
 }
 
@@ -52,10 +53,20 @@ impl Stages {
             return Ok(Row::impossible(cell, &format!("{error:#}")));
         }
         let shared = on_disk(cell).is_none() && cell.component != Component::Dev;
-        let kept = if shared { self.cluster.take() } else { None };
+        let is_alike = |stage: &mut Stage| stage.brokers == cell.component.brokers();
+        let kept = if shared {
+            self.cluster.take_if(is_alike)
+        } else {
+            None
+        };
         let mut stage = match kept {
             Some(stage) => stage,
-            None => self.set_up(cell).await?,
+            None => {
+                if let Some(other) = self.cluster.take() {
+                    drop_blocking(other).await?;
+                }
+                self.set_up(cell).await?
+            }
         };
         stage.played += 1;
         let row = run(&stage.system, cell, stage.played, &stage.tokens).await;
@@ -73,7 +84,7 @@ impl Stages {
     async fn set_up(&self, cell: Cell) -> Result<Stage> {
         let system: Arc<dyn System> = match cell.component {
             Component::Dev => Arc::new(Dev::up(&self.binaries, on_disk(cell).is_some()).await?),
-            _ => Arc::new(Cluster::up(&self.binaries, on_disk(cell)).await?),
+            other => Arc::new(Cluster::up(&self.binaries, other.brokers(), on_disk(cell)).await?),
         };
         let tokens = blocking(&system, |system| {
             names().map(|name| system.token(&name)).collect()
@@ -81,6 +92,7 @@ impl Stages {
         Ok(Stage {
             tokens: tokens.await?,
             system,
+            brokers: cell.component.brokers(),
             played: 0,
         })
     }
