@@ -7,10 +7,8 @@ import subprocess
 import time
 
 from .machine import busy_seconds, cpu_seconds, ended_children_seconds
-from .servers import Failed
+from .servers import PROCESSES, Failed
 
-#: Processes whose CPU a message is charged with.
-SERVERS = {"tidings": ["sequencer", "edge-1"], "node": ["node"]}
 #: A rate is reached when at least this part of it is.
 REACHED = 0.98
 #: Other programs with more than this part of the machine make a run a noisy one.
@@ -29,14 +27,14 @@ class Generator:
         wanted = self._arguments
         command = ["--rate", rate, "--seconds", seconds or wanted.seconds, "--warmup", wanted.warmup]
         command += ["--connections", wanted.connections, "--members", wanted.members, "--bytes", wanted.bytes]
-        self._servers.settle()
-        watch = Watch(self._servers.pids())
-        said = self._bench(command, system)
-        used = watch.read()
+        with self._servers.alone(system):
+            watch = Watch(self._servers.pids())
+            said = self._bench(command, system)
+            used = watch.read()
         self._servers.check()
 
         messages = said["delivered"] or 1
-        charged = sum(used["cpu_seconds"][name] for name in SERVERS[system])
+        charged = sum(used["cpu_seconds"][name] for name in PROCESSES[system])
         clean = said["errors"] + said["lost"] + said["duplicated"] + said["out_of_order"] == 0
         result = {
             "system": system,
@@ -61,14 +59,14 @@ class Generator:
         # Half as long each, for `bench` makes it follow a load of its own.
         command = ["--rate", rate, "--seconds", max(2, wanted.seconds // 2), "--warmup", wanted.warmup]
         command += ["--bytes", wanted.bytes, "--with-raw", "kafka"]
-        self._servers.settle()
-        said = self._bench(command, "tidings")["raw"]["kafka"]
+        with self._servers.alone("tidings"):
+            said = self._bench(command, "tidings")["raw"]["kafka"]
         return {name: said[name] for name in ["pipeline_rate", "pipeline_ms", "rate", "at_rate_ms"]}
 
     def idle(self, system):
         """What sockets cost a process that has just started."""
         self._servers.restart_socket_process(system)
-        self._servers.settle()
+        self._servers.settle(system)
         pid = self._servers.socket_process(system)
         said = self._bench(["idle", "--connections", self._arguments.idle, "--pid", pid], system)
         self._servers.check()

@@ -26,17 +26,29 @@ def field(path, name):
     return None
 
 
+def family(pid):
+    """A process and those it has started."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid] + [one for child in children for one in family(int(child))]
+
+
 def cpu_seconds(pid):
-    """What a process, all its threads, and the children it runs have used."""
+    """What a process, all its threads, and the processes it has started have used."""
+    return sum(map(own_cpu_seconds, family(pid)))
+
+
+def own_cpu_seconds(pid):
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return 0.0
     # The name, in parentheses, may hold spaces; utime and stime are the 12th
     # and 13th after it.
     fields = stat.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK + sum(map(cpu_seconds, children))
+    return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def ended_children_seconds():

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .generator import SERVERS as OWN
+from .servers import PROCESSES as OWN
 from .servers import Failed, run
 
 BEGIN = "<!-- Written by bench/compare --write-docs: begin -->"
@@ -189,18 +189,17 @@ def shares(results):
             runs = select(results, system, rate)
             if not runs:
                 continue
-            other = OWN["node" if system == "tidings" else "tidings"]
             rows.append(
                 [f"{rate:,}", NAMES[system]]
                 + [cpus(runs, names) for names in [OWN[system], ["kafka"], ["generator"]]]
-                + [cpus(runs, ["redis", "registry", "mongodb", "compare", *other])]
+                + [cpus(runs, ["redis", "registry", "mongodb", "compare"])]
                 + [f"{mean(runs, 'others_part') * results['machine']['cpus']:.2f}"]
                 + [f"{mean(runs, 'idle_part') * results['machine']['cpus']:.2f}"]
             )
-    head = ["offered /s", "", "its servers", "Kafka", "generator", "what is idle", "others", "left"]
+    head = ["offered /s", "", "its servers", "Kafka", "generator", "the rest", "others", "left"]
     return (
         "**Who used the CPUs**, in CPUs, over the whole run with connecting and waiting for the last answer. "
-        "“What is idle”: Redis, the registry, MongoDB and the system that is not measured.\n\n"
+        "The rest: Redis, the registry, MongoDB and the script. Others: what has nothing to do with it.\n\n"
         + table(head, rows, "rlrrrrrr")
         + "\n\n"
         + "\n".join(f"- {saturation(results, system)}" for system in SYSTEMS)

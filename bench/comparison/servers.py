@@ -1,17 +1,23 @@
 """The servers that are measured, and those below."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from .machine import cpu_seconds
+from .machine import cpu_seconds, family
 
 PATIENCE_S = 60
+#: The processes of each system, whose CPU a message is charged with.
+PROCESSES = {"tidings": ["sequencer", "edge-1"], "node": ["node"]}
+#: CPU that a system at rest uses less of in half a second.
+SETTLED_S = 0.08
 #: What must be started of the cluster.
 MEMBERS = ["kafka", "registry", "mongodb", "redis", "sequencer", "edge-1"]
 
@@ -31,6 +37,8 @@ class Servers:
         self._environment = {
             **os.environ,
             "TIDINGS_CLUSTER_DIR": str(folder),
+            # Longer than it may be paused.
+            "TIDINGS_SESSION_TIMEOUT_MS": "120000",
             # The generator sends more than a person may.
             "TIDINGS_MESSAGES_PER_MINUTE": "0",
         }
@@ -93,14 +101,31 @@ class Servers:
             if not Path(f"/proc/{pid}").exists() or (name == "node" and self._node.poll() is not None):
                 raise Failed(f"{name} has ended; the end of its log:\n{self._log_end(name)}")
 
-    def settle(self):
-        """Waits until what a run left behind is worked off, or a while is over."""
+    @contextlib.contextmanager
+    def alone(self, system):
+        """Meanwhile the other system is paused: its polling costs Kafka, too."""
+        (other,) = set(PROCESSES) - {system}
+        paused = [pid for name in PROCESSES[other] for pid in family(self.pids()[name])]
+        try:
+            for pid in paused:
+                os.kill(pid, signal.SIGSTOP)
+            self.settle(system)
+            yield
+        finally:
+            for pid in paused:
+                # Who has ended is told by check().
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def settle(self, system):
+        """Waits until a system has worked off what a run left, or a while is over."""
+        pids = [self.pids()[name] for name in PROCESSES[system]]
         deadline = time.monotonic() + 20
-        before = sum(map(cpu_seconds, self.pids().values()))
+        before = sum(map(cpu_seconds, pids))
         while time.monotonic() < deadline:
             time.sleep(0.5)
-            now = sum(map(cpu_seconds, self.pids().values()))
-            if now - before < 0.1:
+            now = sum(map(cpu_seconds, pids))
+            if now - before < SETTLED_S:
                 return
             before = now
 
@@ -172,7 +197,7 @@ class Servers:
         try:
             self._node.wait(10)
         except subprocess.TimeoutExpired:
-            os.killpg(self._node.pid, 9)
+            os.killpg(self._node.pid, signal.SIGKILL)
             self._node.wait()
         self._node = None
 

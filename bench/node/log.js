@@ -94,6 +94,8 @@ export class Log {
     log.#consumer = kafka.consumer({
       groupId: `${topic}.${randomUUID()}`,
       allowAutoTopicCreation: false,
+      // bench/compare pauses who is not measured.
+      sessionTimeout: 120_000,
       minBytes: 1,
       maxWaitTimeInMs: 100,
       maxBytesPerPartition: 4 * 1024 * 1024,
