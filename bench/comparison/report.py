@@ -184,13 +184,13 @@ def idle(results):
 
 def shares(results):
     rows = []
-    for rate in offered(results):
+    for rate in [*offered(results), None]:
         for system in SYSTEMS:
             runs = select(results, system, rate)
             if not runs:
                 continue
             rows.append(
-                [f"{rate:,}", NAMES[system]]
+                [f"{rate:,}" if rate else "as much as goes", NAMES[system]]
                 + [cpus(runs, names) for names in [OWN[system], ["kafka"], ["generator"]]]
                 + [cpus(runs, ["redis", "registry", "mongodb", "compare"])]
                 + [f"{mean(runs, 'others_part') * results['machine']['cpus']:.2f}"]
@@ -207,20 +207,21 @@ def shares(results):
 
 
 def saturation(results, system):
-    """What ran out at the lowest rate that was not reached."""
-    name = NAMES[system]
-    for rate in offered(results):
-        runs = [run for run in select(results, system, rate) if not run["reached"]]
-        if runs:
-            left = mean(runs, "idle_part") * results["machine"]["cpus"]
-            took = {"its own processes": OWN[system], "Kafka": ["kafka"], "the generator": ["generator"]}
-            parts = ", ".join(f"{who} {cpus(runs, names)}" for who, names in took.items())
-            others = mean(runs, "others_part") * results["machine"]["cpus"]
-            return (
-                f"{name} did not reach {rate:,} in {count(len(runs), 'run', 'runs')}: {left:.2f} of "
-                f"{results['machine']['cpus']} CPUs were left, {parts}, others {others:.2f}."
-            )
-    return f"{name} reached every rate offered."
+    """What had run out where no more went."""
+    missed = [rate for rate in offered(results) if not all(run["reached"] for run in select(results, system, rate))]
+    runs = select(results, system, None)
+    if not runs:
+        return f"{NAMES[system]}: not measured."
+    total = results["machine"]["cpus"]
+    left = mean(runs, "idle_part") * total
+    took = {"its own processes": OWN[system], "Kafka": ["kafka"], "the generator": ["generator"]}
+    parts = ", ".join(f"{who} {cpus(runs, names)}" for who, names in took.items())
+    reached = f"did not reach {min(missed):,}" if missed else "reached every rate offered"
+    verdict = "the CPUs are what ran out"
+    if left >= 0.1 * total:
+        is_one_thread = system == "node" and results["settings"]["workers"] == 1
+        verdict = "its one thread is what ran out" if is_one_thread else "it is not the CPUs that ran out"
+    return f"{NAMES[system]} {reached}. At its most, {left:.2f} of {total} CPUs were left ({parts}): {verdict}."
 
 
 # ---- Helpers
