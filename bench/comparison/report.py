@@ -92,9 +92,10 @@ def conditions(results):
             f"than 5 % of it, {worst:.0%} at worst. Latencies and rates are worse for it."
         )
     day = results["begun_at"][:10]
+    commit = f" ({versions['commit']})" if versions["commit"] else ""
     return (
         f"Measured on {day}: {machine['cpu']}, {machine['cpus']} CPUs, {machine['memory_gib']} GiB, Linux "
-        f"{machine['kernel']}; tidings {versions['tidings']} ({versions['commit']}), Node.js {versions['node']} with "
+        f"{machine['kernel']}; tidings {versions['tidings']}{commit}, Node.js {versions['node']} with "
         f"ws {versions['ws']}, kafkajs {versions['kafkajs']}, ioredis {versions['ioredis']}, "
         f"{count(settings['workers'], 'process', 'processes')}. {settings['connections']} sockets in conversations of "
         f"{settings['members']}, texts of {settings['bytes']} bytes, {settings['seconds']} s a run after "
@@ -216,6 +217,7 @@ def saturation(results, system):
     left = mean(runs, "idle_part") * total
     took = {"its own processes": OWN[system], "Kafka": ["kafka"], "the generator": ["generator"]}
     parts = ", ".join(f"{who} {cpus(runs, names)}" for who, names in took.items())
+    parts += f", other programs {mean(runs, 'others_part') * total:.2f}"
     reached = f"did not reach {min(missed):,}" if missed else "reached every rate offered"
     verdict = "the CPUs are what ran out"
     if left >= 0.1 * total:
