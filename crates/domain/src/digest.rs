@@ -12,7 +12,9 @@ impl Digest {
     /// Reads back what [`fmt::Display`] wrote: 16 hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        (text.len() == 16)
+        // A number may have a sign, too, and a digest has none.
+        let is_written_so = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        is_written_so
             .then(|| u64::from_str_radix(text, 16).ok())
             .flatten()
             .map(Self)
@@ -47,5 +49,20 @@ impl ItemHash {
             hasher.update(field);
         }
         Self(hasher.digest())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Digest;
+
+    #[test]
+    fn a_digest_is_read_as_it_is_written() {
+        let text = "00000000000000ff";
+        assert_eq!(Digest::parse(text), Some(Digest(255)));
+        assert_eq!(Digest(255).to_string(), text);
+        for wrong in ["", "ff", "+0000000000000ff", "000000000000000ff"] {
+            assert_eq!(Digest::parse(wrong), None, "{wrong}");
+        }
     }
 }

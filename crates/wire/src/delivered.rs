@@ -41,10 +41,12 @@ impl FromStr for Input {
     fn from_str(text: &str) -> Result<Self, ()> {
         let (topic, offset) = text.split_once('@').ok_or(())?;
         let topic = Topic::parse(topic).ok_or(())?;
-        Ok(Self {
-            topic,
-            offset: offset.parse().map_err(|_| ())?,
-        })
+        let offset: i64 = offset.parse().map_err(|_| ())?;
+        // There is one after it, where whoever reads this goes on.
+        if !(0..i64::MAX).contains(&offset) {
+            return Err(());
+        }
+        Ok(Self { topic, offset })
     }
 }
 
@@ -102,7 +104,7 @@ pub fn delivered_header(record: &Record) -> Result<Delivered, DecodeError> {
     for (name, value) in record.headers.iter() {
         let text = || std::str::from_utf8(value).ok();
         match name {
-            names::CE_EPOCH => epoch = text().and_then(|t| t.parse().ok()).map(Epoch),
+            names::CE_EPOCH => epoch = text().and_then(epoch_of),
             names::CE_OWNER => owner = text().and_then(|t| Uuid::try_parse(t).ok()).map(OwnerId),
             names::CE_INPUT => input = text().and_then(|t| t.parse::<Input>().ok()),
             names::CE_DIGEST => digest = text().and_then(Digest::parse),
@@ -122,6 +124,15 @@ pub fn delivered_header(record: &Record) -> Result<Delivered, DecodeError> {
         input: input.ok_or_else(|| missing(names::CE_INPUT))?,
         digest: digest.ok_or_else(|| missing(names::CE_DIGEST))?,
     }))
+}
+
+/// An epoch that snapshots can keep, as a signed number, and to which the next
+/// owner can add one.
+fn epoch_of(text: &str) -> Option<Epoch> {
+    let epoch: i64 = text.parse().ok()?;
+    (0..i64::MAX)
+        .contains(&epoch)
+        .then_some(Epoch(epoch.cast_unsigned()))
 }
 
 /// What a reader is to make of a record of `message.delivered`.
@@ -172,5 +183,57 @@ impl DeliveredStream {
     #[must_use]
     pub fn current(&self, partition: i32) -> Option<Ownership> {
         self.rules.get(&partition).and_then(ReaderRule::current)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tidings_domain::{Epoch, OwnerId, Ownership, Timestamp};
+    use uuid::Uuid;
+
+    use super::{Delivered, Input, delivered_header};
+    use crate::{Codec, Record, Topic, names};
+
+    #[test]
+    fn an_epoch_beyond_what_snapshots_keep_is_no_claim() {
+        let owner = OwnerId(Uuid::from_u128(1));
+        let claim = |epoch: &str| -> Record {
+            let by = Ownership {
+                epoch: Epoch(1),
+                owner,
+            };
+            let mut record = Codec::claim(by, Timestamp(0));
+            let epoch = Bytes::copy_from_slice(epoch.as_bytes());
+            record.headers.set(names::CE_EPOCH, epoch);
+            record
+        };
+        let by = Ownership {
+            epoch: Epoch(i64::MAX.unsigned_abs() - 1),
+            owner,
+        };
+        let last = claim("9223372036854775806");
+        assert_eq!(delivered_header(&last).ok(), Some(Delivered::Claim(by)));
+        for forged in ["9223372036854775807", "18446744073709551615", "-1", ""] {
+            assert!(delivered_header(&claim(forged)).is_err(), "{forged}");
+        }
+    }
+
+    #[test]
+    fn there_is_an_offset_after_every_input() {
+        let topic = Topic::MessageSent;
+        let input = Input {
+            topic,
+            offset: 4_711,
+        };
+        assert_eq!("message.sent@4711".parse(), Ok(input));
+        for forged in [
+            "message.sent@-1",
+            "message.sent@9223372036854775807",
+            "message.sent",
+            "nowhere@1",
+        ] {
+            assert_eq!(forged.parse::<Input>(), Err(()), "{forged}");
+        }
     }
 }

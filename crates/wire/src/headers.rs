@@ -255,13 +255,23 @@ impl TraceParent {
         Self::parse(headers.text(names::TRACEPARENT)?).filter(|trace| trace.sampled)
     }
 
-    /// Reads a header of version 00.
+    /// Reads a header of version 00, in lower case as the standard wants it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        // Numbers are read with a sign, too.
+        let is_allowed = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b) || b == b'-';
+        if !text.bytes().all(is_allowed) {
+            return None;
+        }
         let mut parts = text.split('-');
         let (version, trace, parent, flags) =
             (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        if version != "00" || trace.len() != 32 || parent.len() != 16 || parts.next().is_some() {
+        if version != "00"
+            || trace.len() != 32
+            || parent.len() != 16
+            || flags.len() != 2
+            || parts.next().is_some()
+        {
             return None;
         }
         let flags = u8::from_str_radix(flags, 16).ok()?;
@@ -281,5 +291,28 @@ impl fmt::Display for TraceParent {
             "00-{:032x}-{:016x}-{flags:02x}",
             self.trace_id, self.parent_id
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TraceParent;
+
+    #[test]
+    fn a_traceparent_is_read_as_the_standard_has_it() {
+        let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let trace = TraceParent::parse(text).expect("the standard's example");
+        assert_eq!(trace.to_string(), text);
+        for wrong in [
+            "",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-",
+        ] {
+            assert_eq!(TraceParent::parse(wrong), None, "{wrong}");
+        }
     }
 }
