@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Which of our crates each of our crates may depend on, tests apart.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("tidings-domain", &[]),
+    ("tidings-irc", &["tidings-domain"]),
+    ("tidings-query", &[]),
     ("tidings-wire", &["tidings-domain"]),
     ("tidings-sqlite", &[]),
     (
@@ -15,7 +17,12 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ),
     (
         "tidings-views",
-        &["tidings-domain", "tidings-wire", "tidings-sqlite"],
+        &[
+            "tidings-domain",
+            "tidings-query",
+            "tidings-wire",
+            "tidings-sqlite",
+        ],
     ),
     ("tidings-service", &["tidings-domain"]),
     ("tidings-signals", &["tidings-domain", "tidings-service"]),
@@ -110,6 +117,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
         "tidings-cli",
         &[
             "tidings-domain",
+            "tidings-irc",
             "tidings-wire",
             "tidings-sqlite",
             "tidings-log",
@@ -124,6 +132,17 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "tidings-search",
             "tidings-cache",
             "tidings-operate",
+        ],
+    ),
+    (
+        "tidings-checks",
+        &[
+            "tidings-domain",
+            "tidings-irc",
+            "tidings-query",
+            "tidings-wire",
+            "tidings-log",
+            "tidings-service",
         ],
     ),
     ("tidings-testkit", &[]),

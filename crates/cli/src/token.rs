@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use tidings_domain::{Tenant, Timestamp, UserId};
 use tidings_service::auth::{Auth, Claims};
+use tidings_service::config::parse_duration;
 
 use crate::client::{parse_tenant, parse_user};
 use crate::output;
@@ -28,7 +29,7 @@ pub(crate) struct TokenArgs {
     #[arg(long, value_name = "TENANT", default_value = "default", value_parser = parse_tenant)]
     tenant: Tenant,
     /// How long it is valid: 90s, 15m, 1h, 30d
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_ttl)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
     ttl: Duration,
     /// Messages a minute it may send, 0 for no limit [default: the server's limit]
     #[arg(long, value_name = "N")]
@@ -54,55 +55,4 @@ pub(crate) fn after(ttl: Duration) -> Timestamp {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp(i64::try_from((since_epoch + ttl).as_millis()).unwrap_or(i64::MAX))
-}
-
-/// Reads a length of time: a number and s, m, h or d; a bare number is seconds.
-pub(crate) fn parse_ttl(text: &str) -> Result<Duration, String> {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let seconds_each = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => 0,
-    };
-    let number = text[..text.len() - unit.len()].parse::<u64>().ok();
-    let seconds = number.and_then(|number| number.checked_mul(seconds_each));
-    match seconds {
-        // A century is beyond what anybody means.
-        Some(seconds @ 1..=3_155_760_000) => Ok(Duration::from_secs(seconds)),
-        _ => Err("expected a time such as 90s, 15m, 1h or 30d".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_units() {
-        let cases = [
-            ("90s", 90),
-            ("90", 90),
-            ("15m", 900),
-            ("1h", 3_600),
-            ("30d", 2_592_000),
-        ];
-        for (text, seconds) in cases {
-            assert_eq!(parse_ttl(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in [
-            "",
-            "h",
-            "1w",
-            "-1h",
-            "0",
-            "1.5h",
-            "99999999999d",
-            "1 h",
-            "é",
-        ] {
-            assert!(parse_ttl(text).is_err(), "{text}");
-        }
-    }
 }

@@ -8,10 +8,12 @@
 //! * [`topics`] declares the topics, and plans and applies them.
 
 pub mod embedded;
+#[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod notes;
 mod pauses;
 mod ports;
+mod properties;
 pub mod topics;
 
 pub use pauses::{Pause, PauseGate, Pauses};
@@ -19,3 +21,4 @@ pub use ports::{
     AppendDone, AppendError, Appender, CONSUMERS, Consumer, Delivery, Follower, Log, LogError,
     LogReader, Mark, ProjectionSource, SequencerEvent, SequencerLog, is_consumer, read_range,
 };
+pub use properties::{KafkaProperties, PropertiesError};

@@ -6,7 +6,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
+#[cfg(feature = "process")]
 use crate::telemetry::LogFormat;
 
 /// An address that may hold a user's name and password; shown without them.
@@ -109,6 +111,7 @@ pub struct RedisArgs {
 }
 
 /// How it logs.
+#[cfg(feature = "process")]
 #[derive(Clone, Debug, clap::Args)]
 pub struct LogArgs {
     /// How log lines look
@@ -159,6 +162,28 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("{text:?} is not an address such as 127.0.0.1:7700"))
 }
 
+/// Reads a length of time: a number and s, m, h or d; a bare number is seconds.
+///
+/// # Errors
+/// A sentence that says what is expected.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let seconds_each = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => 0,
+    };
+    let number = text[..text.len() - unit.len()].parse::<u64>().ok();
+    let seconds = number.and_then(|number| number.checked_mul(seconds_each));
+    match seconds {
+        // A century is beyond what anybody means.
+        Some(seconds @ 1..=3_155_760_000) => Ok(Duration::from_secs(seconds)),
+        _ => Err("expected a time such as 90s, 15m, 1h or 30d".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +204,37 @@ mod tests {
             assert_eq!(url.to_string(), expected);
             assert_eq!(url.expose(), full);
             assert_eq!(format!("{url:?}"), format!("{expected:?}"));
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        let cases = [
+            ("90s", 90),
+            ("90", 90),
+            ("15m", 900),
+            ("1h", 3_600),
+            ("30d", 2_592_000),
+        ];
+        for (text, seconds) in cases {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_secs(seconds)),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "h",
+            "1w",
+            "-1h",
+            "0",
+            "1.5h",
+            "99999999999d",
+            "1 h",
+            "é",
+        ] {
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 }

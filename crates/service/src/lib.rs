@@ -3,9 +3,15 @@
 
 pub mod auth;
 pub mod config;
+#[cfg(feature = "process")]
 pub mod health;
+#[cfg(feature = "process")]
 pub mod http;
+#[cfg(feature = "process")]
 pub mod lifecycle;
+#[cfg(feature = "process")]
 pub mod telemetry;
+#[cfg(feature = "process")]
 pub mod tls;
+#[cfg(feature = "process")]
 pub mod traces;

@@ -5,7 +5,7 @@
 //!   framing, schemas from a registry or from the committed lock file.
 //! * [`Delivered`], [`DeliveredStream`]: `message.delivered` read by the
 //!   reader's rule.
-//! * [`schemas`]: the schemas as such, for who changes or registers them.
+//! * `schemas`: the schemas as such, for who changes or registers them.
 //! * [`frames`]: the socket protocol's frames.
 
 mod codec;
@@ -14,12 +14,15 @@ pub mod frames;
 mod headers;
 mod partitioner;
 mod record;
+#[cfg(feature = "registry")]
 pub mod schemas;
 mod state;
 mod time;
 mod topic;
 
-pub use codec::{Codec, DecodeError, EncodeError, RegistryConfig, RegistryError};
+pub use codec::{Codec, DecodeError, EncodeError};
+#[cfg(feature = "registry")]
+pub use codec::{RegistryConfig, RegistryError};
 pub use delivered::{
     Delivered, DeliveredBody, DeliveredStream, Input, Judged, Marked, delivered_header,
 };

@@ -1,10 +1,7 @@
 //! `tidings import`.
 
-mod irc;
-mod nick;
 mod report;
 mod room;
-mod script;
 mod sockets;
 
 use std::collections::HashSet;
@@ -18,16 +15,16 @@ use std::{fs, io};
 use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tidings_domain::UserId;
+use tidings_irc::Script;
+use tidings_service::config::parse_duration;
 use tidings_service::lifecycle::Backoff;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::report::Summary;
 use self::room::Settings;
-use self::script::Script;
 use crate::client::{Bye, ClientArgs, Dialer};
 use crate::output;
-use crate::token::parse_ttl;
 
 /// How long a server that was never reached is waited for.
 const FIRST_CONTACT: Duration = Duration::from_secs(5);
@@ -66,7 +63,7 @@ pub(crate) struct IrcArgs {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..))]
     sockets: u16,
     /// Stop after this long without any answer
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_ttl)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     give_up_after: Duration,
     /// Print the summary as one JSON document
     #[arg(long)]
@@ -159,11 +156,11 @@ fn read(path: &Path) -> Result<Source> {
             error.message
         )
     })?;
-    let log = irc::parse(&bytes);
+    let log = tidings_irc::parse(&bytes);
     let replies = match annotation_file(path) {
         None => Default::default(),
         Some(annotations) => match fs::read_to_string(&annotations) {
-            Ok(text) => script::parse_annotations(&text, &log),
+            Ok(text) => tidings_irc::parse_annotations(&text, &log),
             Err(error) if error.kind() == ErrorKind::NotFound => Default::default(),
             Err(error) => {
                 let shown = annotations.display();
@@ -173,7 +170,7 @@ fn read(path: &Path) -> Result<Source> {
     };
     Ok(Source {
         name,
-        script: script::script(&log, &replies),
+        script: tidings_irc::script(&log, &replies),
     })
 }
 

@@ -2,8 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
-
-use super::script::Counts;
+use tidings_irc::Counts;
 
 /// What became of one file.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -7,15 +7,13 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tidings_domain::{MAX_GROUP_MEMBERS, UserId};
+use tidings_irc::{Act, Kind, Script, Step, user_id};
 use tidings_service::lifecycle::Backoff;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::irc::Kind;
-use super::nick::user_id;
 use super::report::Report;
-use super::script::{Act, Script, Step};
 use super::sockets::{Heard, Sockets, What};
 use crate::client::{Answer, Bye, Dialer};
 

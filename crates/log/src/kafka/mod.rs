@@ -3,7 +3,6 @@
 //! | module | what it is |
 //! |---|---|
 //! | `config` | where Kafka is, and every setting of the client with its reason |
-//! | `properties` | what an operator adds: TLS, SASL |
 //! | `appender` | the edges' producer: completions on a thread of its own |
 //! | `ordered` | the sequencer's producer: none after one that failed |
 //! | `fetcher` | a consumer of given partitions from given offsets; the follower |
@@ -38,7 +37,6 @@ mod ordered;
 mod outage;
 mod pauses;
 mod projection;
-mod properties;
 mod record;
 mod refill;
 mod sequencer;
@@ -56,9 +54,9 @@ use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidings_wire::{Record, Topic};
 
+pub use crate::properties::{KafkaProperties, PropertiesError};
 pub use config::KafkaConfig;
 use config::Pace;
-pub use properties::{KafkaProperties, PropertiesError};
 pub use refill::Refill;
 
 use crate::ports::all_consumers;

@@ -91,7 +91,13 @@ impl Declared {
         )
     }
 
-    fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, TopicsError> {
+    /// The declarations in the texts of files, each with its name.
+    ///
+    /// # Errors
+    /// [`TopicsError::Declaration`], as [`from_dir`](Self::from_dir).
+    pub fn parse<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, TopicsError> {
         let mut topics = BTreeMap::new();
         for (file, text) in files {
             let wrong = |message: String| TopicsError::Declaration {

@@ -1,14 +1,16 @@
 //! The declared topics: what they should be, what is to be done so that they
 //! are, and doing it.
 //!
-//! [`Declared`] comes from `topics/*.toml`, [`Actual`] from a [`Cluster`];
-//! [`plan`] compares the two without any I/O, and [`Cluster::apply`] carries a
+//! [`Declared`] comes from `topics/*.toml`, [`Actual`] from a `Cluster`;
+//! [`plan`] compares the two without any I/O, and `Cluster::apply` carries a
 //! plan out, unless anything in it is refused.
 
+#[cfg(feature = "kafka")]
 mod cluster;
 mod declared;
 mod plan;
 
+#[cfg(feature = "kafka")]
 pub use cluster::Cluster;
 pub use declared::{Declared, DeclaredTopic};
 pub use plan::{Action, Actual, ActualConfig, ActualTopic, Plan, Refusal, plan};

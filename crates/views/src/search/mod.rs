@@ -6,19 +6,15 @@
 
 mod documents;
 mod opensearch;
-mod query;
-mod snippet;
 mod sqlite;
 mod store;
-mod words;
 
 pub use documents::{
     ConversationDocument, Documents, Fold, MemberDocument, MessageDocument, Wanted,
 };
 pub use opensearch::OpenSearch;
-pub use query::{Query, QueryError};
-pub use snippet::snippet;
 pub use sqlite::SqliteSearch;
 pub use store::{
     Asker, ConversationHit, Filters, Found, MessageHit, Page, SearchReader, SearchWriter,
 };
+pub use tidings_query::{Query, QueryError, snippet};

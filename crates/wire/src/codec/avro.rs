@@ -18,8 +18,11 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "registry")]
+use super::json;
+#[cfg(feature = "registry")]
 use super::registry::Registry;
-use super::{DecodeError, EncodeError, json, lock};
+use super::{DecodeError, EncodeError, lock};
 use crate::Topic;
 
 /// The first byte of every framed value.
@@ -113,6 +116,7 @@ pub(super) enum Source {
     /// The lock file.
     Lock,
     /// A schema registry.
+    #[cfg(feature = "registry")]
     Registry(Registry),
 }
 
@@ -207,6 +211,7 @@ impl Avro {
                 let text = lock::schema_of_id(id).ok_or(DecodeError::UnknownSchema(id))?;
                 Theirs::parse(id, text)?
             }
+            #[cfg(feature = "registry")]
             Source::Registry(registry) => Theirs::parse(id, &registry.schema(id)?)?,
         };
         // Of two threads that asked at once, the first one's is kept.
@@ -221,6 +226,7 @@ impl Avro {
 
 /// Reads a framed value that was written with one schema as another has it: its
 /// schema id, and what it says.
+#[cfg(feature = "registry")]
 pub(crate) fn read_as(
     writer: &Schema,
     reader: &Schema,

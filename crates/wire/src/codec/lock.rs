@@ -62,6 +62,10 @@ static LOCK: LazyLock<BTreeMap<String, Vec<Version>>> = LazyLock::new(|| {
 
 /// A version of a subject's schema, as the lock file has it.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(
+    not(feature = "registry"),
+    expect(dead_code, reason = "what schemas are compared by")
+)]
 pub(crate) struct Version {
     /// Its place in the subject's history: 1, 2, 3 …
     pub(crate) version: u32,

@@ -6,6 +6,7 @@ mod decisions;
 mod json;
 pub(crate) mod lock;
 mod parts;
+#[cfg(feature = "registry")]
 pub(crate) mod registry;
 mod states;
 
@@ -18,14 +19,19 @@ use tidings_domain::{
 };
 use uuid::Uuid;
 
+use self::avro::Avro;
+#[cfg(feature = "registry")]
+use self::avro::Source;
+#[cfg(feature = "registry")]
 pub(crate) use self::avro::read_as;
-use self::avro::{Avro, Source};
+#[cfg(feature = "registry")]
 pub(crate) use self::registry::COMPATIBILITY;
+#[cfg(feature = "registry")]
 use self::registry::Registry;
 use crate::headers::HeaderWriter;
-use crate::{
-    DeliveredBody, Headers, Input, Record, StateEntry, Stored, Topic, TraceParent, names, schemas,
-};
+#[cfg(feature = "registry")]
+use crate::schemas;
+use crate::{DeliveredBody, Headers, Input, Record, StateEntry, Stored, Topic, TraceParent, names};
 
 /// `ce_source` of commands.
 const EDGE: &str = "tidings/edge";
@@ -65,6 +71,7 @@ pub struct EncodeError {
 }
 
 /// Where the schema registry is, and how to use it.
+#[cfg(feature = "registry")]
 #[derive(Clone, Debug)]
 pub struct RegistryConfig {
     /// The base of the Confluent API, such as `http://localhost:8081`.
@@ -74,6 +81,7 @@ pub struct RegistryConfig {
 }
 
 /// Why the registry could not be used.
+#[cfg(feature = "registry")]
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RegistryError {
     /// It did not answer. Trying again may help.
@@ -120,6 +128,7 @@ impl Codec {
     ///
     /// # Errors
     /// [`RegistryError`]; the caller decides whether to wait and try again.
+    #[cfg(feature = "registry")]
     pub async fn connect(config: &RegistryConfig) -> Result<Self, RegistryError> {
         let registry = Registry::new(config)?;
         let mut ids = [0; Topic::WITH_SCHEMA.len()];
@@ -138,6 +147,7 @@ impl Codec {
     ///
     /// # Errors
     /// [`RegistryError`].
+    #[cfg(feature = "registry")]
     pub async fn register_all(
         config: &RegistryConfig,
     ) -> Result<Vec<(String, u32)>, RegistryError> {

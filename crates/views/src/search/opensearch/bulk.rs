@@ -11,7 +11,7 @@ use crate::StoreError;
 use crate::audit::{Audit, Part, Raw, StoredDocument};
 use crate::bulk::{BulkInsert, BulkInserted, BulkOptions, YARDSTICK, timed};
 use crate::generation::Generations;
-use crate::search::words::indexed;
+use tidings_query::words::indexed;
 
 #[async_trait]
 impl BulkInsert for OpenSearch {

@@ -8,11 +8,11 @@ use tidings_domain::{
 };
 use uuid::Uuid;
 
-use crate::search::words::{folded, indexed};
 use crate::search::{
     ConversationDocument, ConversationHit, MemberDocument, MessageDocument, MessageHit,
 };
 use crate::{Position, StoreError};
+use tidings_query::words::{folded, indexed};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct MessageSource {

@@ -8,12 +8,12 @@ use uuid::Uuid;
 use super::client::{Body, Client};
 use super::document::{ConversationSource, MessageSource, PositionSource, UserSource};
 use super::index::{Kind, Names};
-use crate::search::query::Term;
-use crate::search::words::folded;
 use crate::search::{
     Asker, ConversationHit, Documents, Filters, Found, MessageHit, Page, Query, Wanted,
 };
 use crate::{Position, StoreError};
+use tidings_query::Term;
+use tidings_query::words::folded;
 
 /// How many values a `terms` query takes at most is 65,536 unless an index
 /// says otherwise.

@@ -15,10 +15,10 @@ use crate::audit::{
     Audit, EachPage, Flaw, Part, Raw, Replacement, SearchAudit, SearchDocument, StoredDocument,
 };
 use crate::generation::Generations;
-use crate::search::words::{folded, indexed};
 use crate::search::{ConversationDocument, MemberDocument, MessageDocument};
 use crate::sqlite_file::Scoped;
 use crate::{Position, StoreError};
+use tidings_query::words::{folded, indexed};
 
 const KINDS: &[&str] = &["messages", "conversations", "members", "users"];
 

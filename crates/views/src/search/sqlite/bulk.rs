@@ -6,8 +6,8 @@ use crate::StoreError;
 use crate::bulk::{BulkInsert, BulkInserted, BulkOptions, YARDSTICK};
 use crate::generation::Generations;
 use crate::search::SearchWriter;
-use crate::search::words::indexed;
 use crate::sqlite_file::{Scoped, bulk_insert};
+use tidings_query::words::indexed;
 
 const TABLES: &[&str] = &[
     "search_messages",

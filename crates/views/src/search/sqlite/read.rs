@@ -5,11 +5,11 @@ use rusqlite::{OptionalExtension, Row, params};
 use tidings_domain::{
     ConversationId, Epoch, Kind, MessageId, OwnerId, Ownership, Tenant, Timestamp, UserId,
 };
+use tidings_query::fts5;
+use tidings_query::words::folded;
 use uuid::Uuid;
 
 use crate::Position;
-use crate::search::query::Term;
-use crate::search::words::folded;
 use crate::search::{
     Asker, ConversationDocument, ConversationHit, Documents, Filters, Found, MessageDocument,
     MessageHit, Page, Query, Wanted,
@@ -143,7 +143,9 @@ pub(super) fn messages(
     filters: &Filters,
     page: &Page<(Timestamp, MessageId)>,
 ) -> rusqlite::Result<Found<MessageHit>> {
-    let words = match_expression(query.terms());
+    let Some(words) = fts5::expression(query) else {
+        return Ok(Found::nothing());
+    };
     let conversations = json_of(&asker.conversations);
     let sender = filters.by.as_ref().map(UserId::as_str);
     let tenant = asker.tenant.as_str();
@@ -217,7 +219,7 @@ pub(super) fn conversations(
     query: &Query,
     page: &Page<(Timestamp, ConversationId)>,
 ) -> rusqlite::Result<Found<ConversationHit>> {
-    let words = query.has_words().then(|| match_expression(query.terms()));
+    let words = fts5::expression(query);
     let prefix = query.id_prefix();
     if words.is_none() && prefix.is_none() {
         return Ok(Found::nothing());
@@ -294,18 +296,6 @@ pub(super) fn conversation_hit(row: &Row<'_>) -> rusqlite::Result<ConversationHi
         title: row.get(2)?,
         created_at: Timestamp(row.get(3)?),
     })
-}
-
-/// The query as FTS5 spells it. Every word is quoted, and holds no quote.
-fn match_expression(terms: &[Term]) -> String {
-    let terms: Vec<String> = terms
-        .iter()
-        .map(|term| {
-            let star = if term.is_prefix { " *" } else { "" };
-            format!("\"{}\"{star}", term.words.join(" "))
-        })
-        .collect();
-    terms.join(" AND ")
 }
 
 /// What is greater than whatever begins with `prefix`: ids are ASCII.

@@ -1,13 +1,9 @@
 use rusqlite::OptionalExtension;
+use tidings_query::fts5;
 
 use crate::sqlite_file::Scoped;
 
-/// The tables, beside those of the log. Words are split before they come here
-/// (see `words`), so the tokenizer has only the spaces between them to find:
-/// to `ascii` whatever is not ASCII is part of a word, and `_` is made so.
-///
-/// The word tables hold no text of their own (`content=''`): a row's words are
-/// taken out by giving them again, as the text stands in the table beside.
+/// The tables, beside those of the log.
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS search_messages (
     number INTEGER PRIMARY KEY,
@@ -26,8 +22,6 @@ CREATE TABLE IF NOT EXISTS search_hidden (
     user_id TEXT NOT NULL,
     PRIMARY KEY (message_id, user_id)
 ) STRICT, WITHOUT ROWID;
-CREATE VIRTUAL TABLE IF NOT EXISTS search_words
-    USING fts5(words, content='', tokenize=\"ascii tokenchars '_'\");
 
 CREATE TABLE IF NOT EXISTS search_conversations (
     number INTEGER PRIMARY KEY,
@@ -38,8 +32,6 @@ CREATE TABLE IF NOT EXISTS search_conversations (
     created_at INTEGER NOT NULL,
     version INTEGER NOT NULL
 ) STRICT;
-CREATE VIRTUAL TABLE IF NOT EXISTS search_titles
-    USING fts5(words, content='', tokenize=\"ascii tokenchars '_'\");
 
 -- 'folded' is the id without upper and lower case.
 CREATE TABLE IF NOT EXISTS search_members (
@@ -65,6 +57,10 @@ CREATE TABLE IF NOT EXISTS search_positions (
 ) STRICT;
 ";
 
+/// The tables of words. They hold no text of their own: a row's words are taken
+/// out by giving them again, as the text stands in the table beside.
+const WORD_TABLES: [&str; 2] = ["search_words", "search_titles"];
+
 /// What is left of a generation that is deleted, one after the other: a long
 /// statement would hold up what waits to be appended.
 pub(super) const DELETE: [&str; 8] = [
@@ -81,9 +77,15 @@ pub(super) const DELETE: [&str; 8] = [
 /// Makes the tables, where they are not there.
 pub(super) fn prepare(connection: &Scoped<'_>) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
+    for table in WORD_TABLES {
+        let arguments = fts5::TABLE;
+        connection.execute_batch(&format!(
+            "CREATE VIRTUAL TABLE IF NOT EXISTS {table} USING fts5({arguments});"
+        ))?;
+    }
     // Words that are taken out are overwritten at once and not only when
     // segments are merged: a purge means it.
-    for table in ["search_words", "search_titles"] {
+    for table in WORD_TABLES {
         let is_set = connection
             .query_row(
                 &format!("SELECT v FROM {table}_config WHERE k = 'secure-delete'"),

@@ -2,9 +2,9 @@ use rusqlite::{OptionalExtension, params};
 use tidings_domain::{Tenant, UserId};
 
 use crate::Position;
-use crate::search::words::{folded, indexed};
 use crate::search::{ConversationDocument, Documents, MemberDocument, MessageDocument};
 use crate::sqlite_file::Scoped;
+use tidings_query::words::{folded, indexed};
 
 pub(super) const STORED_MESSAGE: &str =
     "SELECT number, version, text FROM search_messages WHERE message_id = ?1";

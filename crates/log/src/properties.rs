@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "kafka")]
 use rdkafka::config::ClientConfig;
 
 /// The properties of librdkafka that may be given, by name or by how the name
@@ -63,6 +63,7 @@ pub enum PropertiesError {
         name: String,
     },
     /// The client does not take them.
+    #[cfg(feature = "kafka")]
     #[error("{}: {error}", .path.display())]
     Invalid {
         /// The file.
@@ -78,8 +79,9 @@ impl KafkaProperties {
     ///
     /// # Errors
     /// [`PropertiesError`], with the file and the line.
+    #[cfg(feature = "kafka")]
     pub fn read(path: &Path) -> Result<Self, PropertiesError> {
-        let text = fs::read_to_string(path).map_err(|error| PropertiesError::Unreadable {
+        let text = std::fs::read_to_string(path).map_err(|error| PropertiesError::Unreadable {
             path: path.to_owned(),
             error,
         })?;
@@ -96,7 +98,12 @@ impl KafkaProperties {
         Ok(properties)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, PropertiesError> {
+    /// Reads the text of a file, whose path is told in errors. Whether the
+    /// client takes the properties is not asked.
+    ///
+    /// # Errors
+    /// [`PropertiesError`], with the file and the line.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, PropertiesError> {
         let mut properties = BTreeMap::new();
         for (line, property) in (1..).zip(text.lines()) {
             let property = property.trim();
@@ -121,6 +128,13 @@ impl KafkaProperties {
         Ok(Self(properties))
     }
 
+    /// Each property, by name. Its value may be a secret.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let texts = |(name, value)| (String::as_str(name), String::as_str(value));
+        self.0.iter().map(texts)
+    }
+
+    #[cfg(feature = "kafka")]
     pub(crate) fn set(&self, config: &mut ClientConfig) {
         for (name, value) in &self.0 {
             config.set(name, value);
@@ -169,7 +183,7 @@ mod tests {
     #[test]
     fn the_client_is_asked_whether_it_knows_them() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "ssl.no.such.thing=1\n").unwrap();
+        std::fs::write(file.path(), "ssl.no.such.thing=1\n").unwrap();
         let error = KafkaProperties::read(file.path()).unwrap_err().to_string();
         assert!(error.contains("ssl.no.such.thing"), "{error}");
         let error = KafkaProperties::read(Path::new("/nowhere/k")).unwrap_err();

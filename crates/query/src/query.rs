@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use super::words::{ends_in_word, folded, words};
+use crate::words::{ends_in_word, folded, words};
 
 /// What somebody searches for.
 ///
@@ -15,11 +15,11 @@ pub struct Query {
 
 /// Words that must follow one another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Term {
+pub struct Term {
     /// At least one.
-    pub(crate) words: Vec<String>,
+    pub words: Vec<String>,
     /// Whether the last of them may go on.
-    pub(crate) is_prefix: bool,
+    pub is_prefix: bool,
 }
 
 /// Why a query cannot be asked.
@@ -131,13 +131,16 @@ impl Query {
         fits.then(|| folded(prefix))
     }
 
-    pub(crate) fn terms(&self) -> &[Term] {
+    /// What must be in a text, each of it.
+    #[must_use]
+    pub fn terms(&self) -> &[Term] {
         &self.terms
     }
 
     /// Where a text has what is searched for: each word of each match, in
     /// order. None where a term is missing.
-    pub(crate) fn marks(&self, text: &str) -> Option<Vec<Range<usize>>> {
+    #[must_use]
+    pub fn marks(&self, text: &str) -> Option<Vec<Range<usize>>> {
         let words: Vec<_> = words(text).collect();
         let mut marked = vec![false; words.len()];
         for term in &self.terms {

@@ -2,28 +2,32 @@
 //!
 //! The format is that of the logs of "A Large-Scale Corpus for Conversation
 //! Disentanglement" (Kummerfeld et al., ACL 2019), described in the README of
-//! this crate.
+//! `tidings`.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// A log, line by line.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Log {
+pub struct Log {
     /// One for each line of the file, in order.
-    pub(super) entries: Vec<Entry>,
+    pub entries: Vec<Entry>,
     /// How many lines held bytes that are no UTF-8, each replaced by U+FFFD.
-    pub(super) invalid_utf8: usize,
+    pub invalid_utf8: usize,
 }
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub enum Entry {
     /// Somebody says or does something. The text may be empty.
     Said {
+        /// Who.
         nick: String,
+        /// What.
         text: String,
+        /// How.
         kind: Kind,
+        /// When, as `HH:MM`.
         time: Option<String>,
     },
     /// Somebody comes.
@@ -31,7 +35,12 @@ pub(super) enum Entry {
     /// Somebody goes.
     Left(String),
     /// Somebody goes on under another nick.
-    Renamed { old: String, new: String },
+    Renamed {
+        /// Which they had.
+        old: String,
+        /// Which they have now.
+        new: String,
+    },
     /// A server's notice.
     Notice,
     /// A line with a time and neither a nick nor an action.
@@ -40,7 +49,7 @@ pub(super) enum Entry {
 
 /// How something is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// Plainly.
     Message,
     /// As an action: `/me`.
@@ -48,7 +57,8 @@ pub(super) enum Kind {
 }
 
 /// Reads a log.
-pub(super) fn parse(bytes: &[u8]) -> Log {
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Log {
     let mut log = Log::default();
     let mut lines: Vec<Cow<'_, str>> = Vec::new();
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);

@@ -10,7 +10,11 @@ const HASH_CHARS: usize = 5;
 /// with `_` for each character that the alphabet `[A-Za-z0-9_.:@-]` lacks,
 /// and `.` and four hex digits of a hash of the nick, so that `|jane|` and
 /// `[jane]` stay two users. The same for ever for the same nick.
-pub(super) fn user_id(nick: &str) -> UserId {
+///
+/// # Panics
+/// Never: what is made is a user id.
+#[must_use]
+pub fn user_id(nick: &str) -> UserId {
     if let Ok(user) = UserId::parse(nick) {
         return user;
     }

@@ -1,4 +1,4 @@
-use super::Query;
+use crate::Query;
 
 /// How much of a text is shown before the first mark, in characters.
 const BEFORE: usize = 60;

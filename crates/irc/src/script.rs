@@ -2,83 +2,88 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::irc::{Entry, Kind, Log};
+use crate::log::{Entry, Kind, Log};
 
 /// What is to be done, in the order of the log's lines.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Script {
+pub struct Script {
     /// The nicks that were there when the log began: whatever is first heard
     /// of them is not that they come.
-    pub(super) present: BTreeSet<String>,
+    pub present: BTreeSet<String>,
     /// The steps.
-    pub(super) steps: Vec<Step>,
+    pub steps: Vec<Step>,
     /// What the log's lines are.
-    pub(super) counts: Counts,
+    pub counts: Counts,
 }
 
 /// One step, made from one line. A rename makes two.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub struct Step {
     /// The line it was made from, counted from 0.
-    pub(super) line: usize,
+    pub line: usize,
     /// Who.
-    pub(super) nick: String,
+    pub nick: String,
     /// Does what.
-    pub(super) act: Act,
+    pub act: Act,
 }
 
 impl Step {
     /// Whether it makes a message.
-    pub(super) fn says(&self) -> bool {
+    #[must_use]
+    pub fn says(&self) -> bool {
         matches!(self.act, Act::Say { .. })
     }
 }
 
 /// What somebody does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub enum Act {
     /// Becomes a member.
     Enter,
     /// Is a member no more.
     Leave,
     /// Says something.
     Say {
+        /// What; never empty.
         text: String,
+        /// How.
         kind: Kind,
+        /// When, as `HH:MM`.
         time: Option<String>,
+        /// The line it answers.
         reply_to: Option<usize>,
     },
 }
 
 /// How many lines of which kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub(super) struct Counts {
+pub struct Counts {
     /// All lines.
-    pub(super) lines: usize,
+    pub lines: usize,
     /// Messages with a text.
-    pub(super) messages: usize,
+    pub messages: usize,
     /// Actions with a text.
-    pub(super) actions: usize,
+    pub actions: usize,
     /// Joins.
-    pub(super) joins: usize,
+    pub joins: usize,
     /// Leaves.
-    pub(super) leaves: usize,
+    pub leaves: usize,
     /// Renames.
-    pub(super) renames: usize,
+    pub renames: usize,
     /// Server notices: skipped.
-    pub(super) skipped_notices: usize,
+    pub skipped_notices: usize,
     /// Messages and actions without a text: skipped, as a message must have
     /// one.
-    pub(super) skipped_empty: usize,
+    pub skipped_empty: usize,
     /// Lines that are none of these: skipped.
-    pub(super) skipped_unreadable: usize,
+    pub skipped_unreadable: usize,
     /// Lines with bytes that are no UTF-8.
-    pub(super) invalid_utf8: usize,
+    pub invalid_utf8: usize,
 }
 
 impl Counts {
     /// Adds another log's.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.lines += other.lines;
         self.messages += other.messages;
         self.actions += other.actions;
@@ -94,7 +99,8 @@ impl Counts {
 
 /// Makes the script of a log. `replies` tells of a line which earlier line it
 /// answers.
-pub(super) fn script(log: &Log, replies: &BTreeMap<usize, usize>) -> Script {
+#[must_use]
+pub fn script(log: &Log, replies: &BTreeMap<usize, usize>) -> Script {
     let mut script = Script {
         present: present_at_start(log),
         ..Script::default()
@@ -191,7 +197,8 @@ fn present_at_start(log: &Log) -> BTreeSet<String> {
 /// Reads annotations: lines `A B -`, line B answers line A. Kept are those
 /// that point back to a line that says something from one that does; of
 /// several, the closest.
-pub(super) fn parse_annotations(text: &str, log: &Log) -> BTreeMap<usize, usize> {
+#[must_use]
+pub fn parse_annotations(text: &str, log: &Log) -> BTreeMap<usize, usize> {
     let says = |line: usize| matches!(log.entries.get(line), Some(Entry::Said { text, .. }) if !text.is_empty());
     let mut replies: BTreeMap<usize, usize> = BTreeMap::new();
     for annotation in text.lines() {
@@ -209,8 +216,8 @@ pub(super) fn parse_annotations(text: &str, log: &Log) -> BTreeMap<usize, usize>
 
 #[cfg(test)]
 mod tests {
-    use super::super::irc::parse;
     use super::*;
+    use crate::log::parse;
 
     const LOG: &str = "\
 [10:00] <ann> hi

@@ -12,7 +12,7 @@ fn is_in_word(c: char) -> bool {
 }
 
 /// The words of a text: where each stands, and how it compares.
-pub(crate) fn words(text: &str) -> impl Iterator<Item = (Range<usize>, String)> {
+pub fn words(text: &str) -> impl Iterator<Item = (Range<usize>, String)> {
     let mut rest = text.char_indices().peekable();
     std::iter::from_fn(move || {
         let (start, _) = rest.by_ref().find(|(_, c)| is_in_word(*c))?;
@@ -24,12 +24,14 @@ pub(crate) fn words(text: &str) -> impl Iterator<Item = (Range<usize>, String)> 
 
 /// Without upper and lower case, one character at a time: the same in any
 /// place and any language.
-pub(crate) fn folded(text: &str) -> String {
+#[must_use]
+pub fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
 /// The words of a text as stores index them: with a space between any two.
-pub(crate) fn indexed(text: &str) -> String {
+#[must_use]
+pub fn indexed(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     for (_, word) in words(text) {
         if !joined.is_empty() {
@@ -41,7 +43,8 @@ pub(crate) fn indexed(text: &str) -> String {
 }
 
 /// Whether a text ends inside of a word.
-pub(crate) fn ends_in_word(text: &str) -> bool {
+#[must_use]
+pub fn ends_in_word(text: &str) -> bool {
     text.chars().next_back().is_some_and(is_in_word)
 }
 
