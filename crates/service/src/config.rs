@@ -33,13 +33,16 @@ impl FromStr for ServerUrl {
 
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else {
-            return f.write_str(&self.0);
+        // Who leaves out the scheme may still have written a password.
+        let (scheme, rest) = match self.0.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme), rest),
+            None => (None, self.0.as_str()),
         };
         let authority = rest.find(['/', '?']).unwrap_or(rest.len());
-        match rest[..authority].rfind('@') {
-            Some(at) => write!(f, "{scheme}://***@{}", &rest[at + 1..]),
-            None => f.write_str(&self.0),
+        match (scheme, rest[..authority].rfind('@')) {
+            (_, None) => f.write_str(&self.0),
+            (Some(scheme), Some(at)) => write!(f, "{scheme}://***@{}", &rest[at + 1..]),
+            (None, Some(at)) => write!(f, "***@{}", &rest[at + 1..]),
         }
     }
 }
@@ -198,6 +201,7 @@ mod tests {
             ("mongodb://h:1/db", "mongodb://h:1/db"),
             ("http://u@h/path@home", "http://***@h/path@home"),
             ("h:1", "h:1"),
+            ("admin:secret@h:9200/x@y", "***@h:9200/x@y"),
         ];
         for (full, expected) in shown {
             let url: ServerUrl = full.parse().unwrap();
