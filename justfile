@@ -1,7 +1,7 @@
 # The commands of everyday work; `just --list`.
 
 # What CI runs, in the same order.
-default: fmt-check lint doc test
+default: fmt-check lint doc test fuzz
 
 # Starts the servers once, runs every test, stops the servers.
 test *args:
@@ -11,15 +11,22 @@ test *args:
 faults *args:
     scripts/faults {{args}}
 
+# Makes up inputs for the parsers.
+fuzz *args:
+    scripts/fuzz {{args}}
+
 # Formats everything.
 fmt:
     cargo fmt --all
+    cargo fmt --manifest-path fuzz/Cargo.toml
 
 fmt-check:
     cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
 
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target --locked -- -D warnings
 
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -180,6 +180,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "kafka")]
     #[test]
     fn the_client_is_asked_whether_it_knows_them() {
         let file = tempfile::NamedTempFile::new().unwrap();
