@@ -71,7 +71,7 @@ fn refused(asked: &str, error: QueryError) {
     match error {
         QueryError::Empty => assert!(asked.is_empty()),
         QueryError::TooLong => {
-            assert!(asked.len() > Query::MAX_BYTES || words(asked).count() > Query::MAX_TERMS)
+            assert!(asked.len() > Query::MAX_BYTES || words(asked).count() > Query::MAX_TERMS);
         }
         QueryError::NoWord => panic!("only `with_words` says so"),
     }
