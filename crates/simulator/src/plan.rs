@@ -273,9 +273,9 @@ fn ask(random: &mut Random) -> Ask {
         8 => Ask::Read,
         9..=10 => Ask::Edit,
         11 => Ask::Delete,
-        12 => Ask::Purge,
-        13 => Ask::Hide,
-        14 => Ask::React,
+        12..=14 => Ask::Purge,
+        15 => Ask::Hide,
+        16 => Ask::React,
         _ => Ask::Send,
     }
 }
@@ -295,7 +295,7 @@ fn of_the_view(random: &mut Random) -> Step {
         },
         27..=31 => Step::Die {
             projection,
-            after: random.below(24),
+            after: random.below(16),
             lands: random.coin(),
         },
         32..=33 => Step::Land,
