@@ -249,6 +249,17 @@ impl Plan {
             to: random.below(PROJECTIONS),
             told: false,
         }));
+        // Else most of what is asked is about nothing.
+        let made = random.below(CONVERSATIONS + 1);
+        steps.extend((0..made).flat_map(|conversation| {
+            [0, CLIENTS - 1].map(|client| Step::Ask {
+                client,
+                conversation,
+                foreign: false,
+                what: Ask::Create,
+                fate: Fate::Acknowledged,
+            })
+        }));
         steps.extend((0..count).map(|_| step(&mut random)));
         Self { seed, steps }
     }

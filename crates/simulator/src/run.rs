@@ -585,11 +585,9 @@ impl<'a> Scene<'a> {
         let (from, id, temp_id, body) = match what {
             Ask::Create => {
                 let from = maker(client);
-                let members = if from == 0 {
-                    vec![self.clients[1].user.clone()]
-                } else {
-                    Vec::new()
-                };
+                let all = if from == 0 { 1..CLIENTS - 1 } else { 0..0 };
+                let members = all.map(|client| self.clients[client].user.clone());
+                let members = members.collect();
                 let body = CommandBody::Create {
                     kind: Kind::Group,
                     title: None,
