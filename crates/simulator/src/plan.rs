@@ -236,7 +236,7 @@ impl Plan {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let count = 40 + random.below(90);
+        let count = 60 + random.below(120);
         let mut steps: Vec<Step> = (0..PARTITIONS)
             .map(|partition| Step::Rebalance {
                 partition,
@@ -297,7 +297,7 @@ fn of_the_view(random: &mut Random) -> Step {
     match random.below(40) {
         0..=23 => Step::Project {
             projection,
-            times: 1 + random.below(6),
+            times: 1 + random.below(12),
         },
         24..=26 => Step::Move {
             partition: random.below(PARTITIONS as usize) as i32,
@@ -327,7 +327,7 @@ fn of_the_view(random: &mut Random) -> Step {
 }
 
 fn step(random: &mut Random) -> Step {
-    if random.below(4) == 0 {
+    if random.below(3) == 0 {
         return of_the_view(random);
     }
     let sequencer = random.below(SEQUENCERS);
