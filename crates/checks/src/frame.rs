@@ -166,80 +166,22 @@ fn goes_into_the_log(temp_id: &TempId, request: &Request) {
 /// Where it goes, and what an edge makes of it; none: a forward, of which it
 /// makes several.
 fn body(request: &Request) -> Option<(ConversationId, CommandBody)> {
-    Some(match request.clone() {
-        Request::Create {
+    match request.clone().command() {
+        Ok(command) => Some(command),
+        Err(Request::Create {
             kind,
             title,
             members,
-        } => {
+        }) => {
             let body = CommandBody::Create {
                 kind,
                 title,
                 members,
             };
-            (ConversationId(Uuid::nil()), body)
+            Some((ConversationId(Uuid::nil()), body))
         }
-        Request::Send {
-            conversation_id,
-            content,
-            reply_to,
-        } => {
-            let body = CommandBody::Send {
-                content,
-                reply_to,
-                thread: None,
-                forwarded_from: None,
-            };
-            (conversation_id, body)
-        }
-        Request::Edit {
-            conversation_id,
-            message_id,
-            content,
-        } => {
-            let body = CommandBody::Edit {
-                message_id,
-                content,
-                author: None,
-                posted_at: None,
-            };
-            (conversation_id, body)
-        }
-        Request::Delete {
-            conversation_id,
-            message_id,
-            scope,
-        } => {
-            let body = CommandBody::Delete {
-                message_id,
-                scope,
-                author: None,
-            };
-            (conversation_id, body)
-        }
-        Request::React {
-            conversation_id,
-            message_id,
-            emoji,
-            op,
-        } => {
-            let body = CommandBody::React {
-                message_id,
-                emoji,
-                op,
-            };
-            (conversation_id, body)
-        }
-        Request::Read {
-            conversation_id,
-            up_to,
-        } => (conversation_id, CommandBody::Read { up_to }),
-        Request::Update {
-            conversation_id,
-            update,
-        } => (conversation_id, CommandBody::Update(update)),
-        Request::Forward { .. } => return None,
-    })
+        Err(_) => None,
+    }
 }
 
 fn id(id: &ConversationId) -> String {

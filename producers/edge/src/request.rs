@@ -11,76 +11,18 @@ pub(crate) fn resolve(
     temp_id: &TempId,
     request: Request,
 ) -> Result<(ConversationId, CommandBody), Refusal> {
-    Ok(match request {
-        Request::Create {
+    match request.command() {
+        Ok(command) => Ok(command),
+        Err(Request::Create {
             kind,
             title,
             members,
-        } => create(peer, temp_id, kind, title, members)?,
-        Request::Send {
-            conversation_id,
-            content,
-            reply_to,
-        } => {
-            let body = CommandBody::Send {
-                content,
-                reply_to,
-                thread: None,
-                forwarded_from: None,
-            };
-            (conversation_id, body)
-        }
-        Request::Edit {
-            conversation_id,
-            message_id,
-            content,
-        } => {
-            let body = CommandBody::Edit {
-                message_id,
-                content,
-                author: None,
-                posted_at: None,
-            };
-            (conversation_id, body)
-        }
-        Request::Delete {
-            conversation_id,
-            message_id,
-            scope,
-        } => {
-            let body = CommandBody::Delete {
-                message_id,
-                scope,
-                author: None,
-            };
-            (conversation_id, body)
-        }
-        Request::React {
-            conversation_id,
-            message_id,
-            emoji,
-            op,
-        } => {
-            let body = CommandBody::React {
-                message_id,
-                emoji,
-                op,
-            };
-            (conversation_id, body)
-        }
-        Request::Read {
-            conversation_id,
-            up_to,
-        } => (conversation_id, CommandBody::Read { up_to }),
-        Request::Update {
-            conversation_id,
-            update,
-        } => (conversation_id, CommandBody::Update(update)),
-        Request::Forward { .. } => {
+        }) => create(peer, temp_id, kind, title, members),
+        Err(_) => {
             let message = "type: a forward makes a command for each message and target";
-            return Err(Refusal::new(Code::Invalid, message));
+            Err(Refusal::new(Code::Invalid, message))
         }
-    })
+    }
 }
 
 fn create(

@@ -1,6 +1,6 @@
 use tidings_domain::{
-    Content, ConversationId, DeleteScope, InputError, Kind, MessageId, ReactionOp, TempId, Update,
-    UserId,
+    CommandBody, Content, ConversationId, DeleteScope, InputError, Kind, MessageId, ReactionOp,
+    TempId, Update, UserId,
 };
 
 use super::fields::Fields;
@@ -138,6 +138,78 @@ impl Request {
             Self::Read { .. } => "read",
             Self::Update { .. } => "update",
         }
+    }
+
+    /// Where it goes, and what is asked there, with what the edge must look up
+    /// left open.
+    ///
+    /// # Errors
+    /// The request, where that takes more to say than it holds: a create, whose
+    /// conversation is called by who makes it, and a forward, which makes
+    /// several commands.
+    pub fn command(self) -> Result<(ConversationId, CommandBody), Self> {
+        Ok(match self {
+            Self::Send {
+                conversation_id,
+                content,
+                reply_to,
+            } => {
+                let body = CommandBody::Send {
+                    content,
+                    reply_to,
+                    thread: None,
+                    forwarded_from: None,
+                };
+                (conversation_id, body)
+            }
+            Self::Edit {
+                conversation_id,
+                message_id,
+                content,
+            } => {
+                let body = CommandBody::Edit {
+                    message_id,
+                    content,
+                    author: None,
+                    posted_at: None,
+                };
+                (conversation_id, body)
+            }
+            Self::Delete {
+                conversation_id,
+                message_id,
+                scope,
+            } => {
+                let body = CommandBody::Delete {
+                    message_id,
+                    scope,
+                    author: None,
+                };
+                (conversation_id, body)
+            }
+            Self::React {
+                conversation_id,
+                message_id,
+                emoji,
+                op,
+            } => {
+                let body = CommandBody::React {
+                    message_id,
+                    emoji,
+                    op,
+                };
+                (conversation_id, body)
+            }
+            Self::Read {
+                conversation_id,
+                up_to,
+            } => (conversation_id, CommandBody::Read { up_to }),
+            Self::Update {
+                conversation_id,
+                update,
+            } => (conversation_id, CommandBody::Update(update)),
+            Self::Create { .. } | Self::Forward { .. } => return Err(self),
+        })
     }
 }
 
