@@ -42,20 +42,14 @@ def describe_raw(raw):
     )
 
 
-def write(results, folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (folder / "tables.md").write_text(tables(results) + "\n")
-
-
-def fill(page, results):
+def fill(page, tables):
     """Replaces what stands between the markers."""
     text = page.read_text()
     if BEGIN not in text or END not in text:
         raise Failed(f"no markers in {page.name}")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}")
 
 
 def plot(root, folders):
