@@ -12,7 +12,9 @@
 //!
 //! Not simulated: edges and sockets, the search view and the cache.
 
+mod asked;
 mod checker;
+mod counts;
 mod log;
 mod member;
 mod plan;
@@ -24,6 +26,7 @@ mod shrink;
 mod side;
 mod store;
 
+pub use counts::Counts;
 pub use plan::{Plan, Step};
-pub use run::{Counts, Failure, Simulator};
+pub use run::{Failure, Simulator};
 pub use shrink::shrink;

@@ -1,14 +1,12 @@
 use std::fmt;
 use std::io;
-use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidings_domain::{
-    Command, CommandBody, Content, ConversationId, DeleteScope, Kind, MessageRow, ReactionOp,
-    TempId, Tenant, Timestamp, Update, UserId,
+    Command, CommandBody, ConversationId, Kind, TempId, Tenant, Timestamp, Update, UserId,
 };
 use tidings_log::SequencerEvent;
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerOptions};
@@ -17,7 +15,9 @@ use tidings_wire::{Codec, Delivered, Topic, TraceParent, delivered_header, parti
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
+use crate::asked::{about, post};
 use crate::checker::Checker;
+use crate::counts::Counts;
 use crate::log::SimulatedLog;
 use crate::member::{Member, difference};
 use crate::plan::{Ask, CLIENTS, Fate, PARTITIONS, PROJECTIONS, Plan, SEQUENCERS, Step, Told};
@@ -36,96 +36,6 @@ pub struct Simulator {
     codec: Codec,
     /// On which projections ask their store.
     runtime: Arc<Runtime>,
-}
-
-/// What was met, and how often.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Commands decided for the first time.
-    pub decided: usize,
-    /// Commands decided to be known already.
-    pub duplicates: usize,
-    /// Claims and decisions that were appended before the faults ended.
-    pub amid_faults: usize,
-    /// Sequencers that died.
-    pub crashes: usize,
-    /// Partitions that went to another sequencer.
-    pub rebalances: usize,
-    /// Decisions of sequencers that were not the owner any more.
-    pub zombie_decisions: usize,
-    /// Commands that clients sent again.
-    pub resends: usize,
-    /// Commands, or their acknowledgements, that were lost.
-    pub lost: usize,
-    /// Commands that were appended twice.
-    pub repeated: usize,
-    /// Commands that the log delivered again.
-    pub redelivered: usize,
-    /// Produces that failed.
-    pub failed_produces: usize,
-    /// Readers that began again at a mark.
-    pub reconnects: usize,
-    /// Projections that died in a write.
-    pub deaths: usize,
-    /// Rows of theirs that arrived when they were dead.
-    pub landed: usize,
-    /// Partitions that went to another projection.
-    pub moves: usize,
-    /// Records that the log gave projections again, or left out.
-    pub jumped: usize,
-    /// Times that the store was put back.
-    pub restores: usize,
-}
-
-impl AddAssign for Counts {
-    fn add_assign(&mut self, more: Self) {
-        self.decided += more.decided;
-        self.duplicates += more.duplicates;
-        self.amid_faults += more.amid_faults;
-        self.crashes += more.crashes;
-        self.rebalances += more.rebalances;
-        self.zombie_decisions += more.zombie_decisions;
-        self.resends += more.resends;
-        self.lost += more.lost;
-        self.repeated += more.repeated;
-        self.redelivered += more.redelivered;
-        self.failed_produces += more.failed_produces;
-        self.reconnects += more.reconnects;
-        self.deaths += more.deaths;
-        self.landed += more.landed;
-        self.moves += more.moves;
-        self.jumped += more.jumped;
-        self.restores += more.restores;
-    }
-}
-
-impl fmt::Display for Counts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} commands decided, {} known already, {} records amid faults; {} crashes, {} rebalances, {} decisions of \
-             zombies, {} failed produces, {} redelivered; clients: {} resends, {} lost, {} \
-             repeated, {} reconnects; projections: {} deaths, {} rows landed late, {} moves, {} \
-             records repeated or left out, {} restores",
-            self.decided,
-            self.duplicates,
-            self.amid_faults,
-            self.crashes,
-            self.rebalances,
-            self.zombie_decisions,
-            self.failed_produces,
-            self.redelivered,
-            self.resends,
-            self.lost,
-            self.repeated,
-            self.reconnects,
-            self.deaths,
-            self.landed,
-            self.moves,
-            self.jumped,
-            self.restores
-        )
-    }
 }
 
 /// Something is not as it must be.
@@ -197,42 +107,6 @@ struct Client {
     user: UserId,
     /// What it sent, and whether it was told that it is durable.
     sent: Vec<(Command, bool)>,
-}
-
-fn post(number: usize) -> CommandBody {
-    CommandBody::Send {
-        content: Content::text(format!("text {number}")),
-        reply_to: None,
-        thread: None,
-        forwarded_from: None,
-    }
-}
-
-/// What is asked about a message.
-fn about(message: &MessageRow, what: Ask, number: usize) -> CommandBody {
-    let message_id = message.message_id;
-    let author = Some(message.by.clone());
-    let delete = |scope| CommandBody::Delete {
-        message_id,
-        scope,
-        author: author.clone(),
-    };
-    match what {
-        Ask::Delete => delete(DeleteScope::Everyone),
-        Ask::Purge => delete(DeleteScope::Purge),
-        Ask::Hide => delete(DeleteScope::Me),
-        Ask::React => CommandBody::React {
-            message_id,
-            emoji: "+1".to_owned(),
-            op: ReactionOp::Add,
-        },
-        _ => CommandBody::Edit {
-            message_id,
-            content: Content::text(format!("text {number}, edited")),
-            author,
-            posted_at: Some(message.at),
-        },
-    }
 }
 
 fn parse<T, E: fmt::Display>(parsed: Result<T, E>) -> T {
