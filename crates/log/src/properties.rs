@@ -22,6 +22,9 @@ const ALLOWED: [&str; 11] = [
     "socket.timeout.ms",
 ];
 
+/// A longer name is none of librdkafka's, but perhaps a secret.
+const MAX_NAME_BYTES: usize = 63;
+
 /// Further properties of the Kafka client, with the names of librdkafka's
 /// [CONFIGURATION.md]: TLS, SASL. Their values may be secrets and are never
 /// shown.
@@ -42,7 +45,10 @@ pub enum PropertiesError {
         error: std::io::Error,
     },
     /// A line is no property.
-    #[error("{}, line {line}: a property is NAME=VALUE", .path.display())]
+    #[error(
+        "{}, line {line}: a property is NAME=VALUE, its name of a-z, 0-9, dots and underscores",
+        .path.display()
+    )]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -115,6 +121,11 @@ impl KafkaProperties {
                 return Err(PropertiesError::Malformed { path, line });
             };
             let name = name.trim();
+            // What is no name, such as a line of a key that ends with `=`, is
+            // not shown.
+            if !is_name(name) {
+                return Err(PropertiesError::Malformed { path, line });
+            }
             let is_allowed = ALLOWED.iter().any(|allowed| match allowed.ends_with('.') {
                 true => name.starts_with(allowed),
                 false => name == *allowed,
@@ -140,6 +151,11 @@ impl KafkaProperties {
             config.set(name, value);
         }
     }
+}
+
+fn is_name(text: &str) -> bool {
+    let is_in_names = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._".contains(&b);
+    (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(is_in_names)
 }
 
 impl fmt::Debug for KafkaProperties {
@@ -174,10 +190,22 @@ mod tests {
             ("acks=1", "k.properties, line 1: acks cannot be set here"),
             ("\nsslx=1", "line 2: sslx cannot"),
             ("#\n#\nnothing", "line 3: a property is NAME=VALUE"),
+            ("=x", "line 1: a property is NAME=VALUE"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_a_file_of_properties_is_not_shown() {
+        let key = "MC4CAQAwBQYDK2VwBCIEIDFhMmIzYzRkNWU2ZjdnOGg5aTBqMWsybDNtNG41bzY=";
+        let error = parse(key).unwrap_err();
+        assert!(
+            error.contains("line 1: a property is NAME=VALUE"),
+            "{error}"
+        );
+        assert!(!error.contains("MC4"), "{error}");
     }
 
     #[cfg(feature = "kafka")]
