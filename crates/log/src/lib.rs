@@ -19,6 +19,7 @@ pub mod topics;
 pub use pauses::{Pause, PauseGate, Pauses};
 pub use ports::{
     AppendDone, AppendError, Appender, CONSUMERS, Consumer, Delivery, Follower, Log, LogError,
-    LogReader, Mark, ProjectionSource, SequencerEvent, SequencerLog, is_consumer, read_range,
+    LogRange, LogReader, Mark, ProjectionSource, SequencerEvent, SequencerLog, is_consumer,
+    read_range, read_ranges,
 };
 pub use properties::{KafkaProperties, PropertiesError};

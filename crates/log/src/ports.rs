@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tidings_domain::Ownership;
@@ -313,6 +314,19 @@ pub enum SequencerEvent {
     },
 }
 
+/// Records of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRange {
+    /// The topic.
+    pub topic: Topic,
+    /// Its partition.
+    pub partition: i32,
+    /// The offset of the first.
+    pub from: i64,
+    /// The offset behind the last.
+    pub to: i64,
+}
+
 /// Reads `topic`'s `partition` from offset `from` up to `to` (exclusive), in
 /// order, giving each record to `each`. Returns when all that is there below
 /// `to` has been given.
@@ -325,30 +339,62 @@ pub fn read_range<E: From<LogError>>(
     partition: i32,
     from: i64,
     to: i64,
+    each: impl FnMut(Stored) -> Result<(), E>,
+) -> Result<(), E> {
+    let range = LogRange {
+        topic,
+        partition,
+        from,
+        to,
+    };
+    read_ranges(log, &[range], each)
+}
+
+/// The same of several partitions, at most one range of each: each partition's
+/// records in their order, those of several in any.
+///
+/// # Errors
+/// [`LogError`] of the log, or whatever `each` returns.
+pub fn read_ranges<E: From<LogError>>(
+    log: &dyn LogReader,
+    ranges: &[LogRange],
     mut each: impl FnMut(Stored) -> Result<(), E>,
 ) -> Result<(), E> {
     const AT_ONCE: usize = 4_096;
-    let (low, high) = log.watermarks(topic, partition)?;
-    let to = to.min(high);
-    if from.max(low) >= to {
+    let mut starts = Vec::new();
+    // Up to where each partition is still to be read.
+    let mut ends = HashMap::new();
+    for range in ranges {
+        let (low, high) = log.watermarks(range.topic, range.partition)?;
+        let to = range.to.min(high);
+        if range.from.max(low) < to {
+            starts.push((range.topic, range.partition, range.from));
+            ends.insert((range.topic, range.partition), to);
+        }
+    }
+    if starts.is_empty() {
         return Ok(());
     }
-    let mut follower = log.follow(&[(topic, partition, from)])?;
+    let mut follower = log.follow(&starts)?;
     let mut batch = Vec::new();
     // The last record of a partition is never compacted away, so a record at
     // or past `to - 1` comes as long as the log can be read.
-    loop {
+    while !ends.is_empty() {
         follower.poll(AT_ONCE, Duration::from_millis(200), &mut batch)?;
         for stored in batch.drain(..) {
-            let offset = stored.offset;
+            let (place, offset) = ((stored.topic, stored.partition), stored.offset);
+            let Some(&to) = ends.get(&place) else {
+                continue;
+            };
             if offset < to {
                 each(stored)?;
             }
             if offset >= to - 1 {
-                return Ok(());
+                ends.remove(&place);
             }
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Finding the conversations of a user who connects.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_log::{LogError, read_range};
+use tidings_domain::Ownership;
+use tidings_log::{LogError, LogRange, read_ranges};
 use tidings_service::lifecycle::Backoff;
 use tidings_views::history::Position;
 use tidings_wire::{DecodeError, DeliveredBody, DeliveredStream, Judged, Topic};
@@ -81,23 +83,24 @@ async fn fill_ring(
         );
         return Err(Unavailable);
     }
+    let owners = positions
+        .iter()
+        .map(|position| (position.partition, position.current))
+        .collect();
+    let reading = {
+        let (shared, gaps) = (Arc::clone(shared), gaps.clone());
+        move || read_changes(&shared, &gaps, &owners)
+    };
+    let changes = tokio::task::spawn_blocking(reading)
+        .await
+        .map_err(|_| Unavailable)?;
+    let mut changes = changes.map_err(|error| {
+        tracing::warn!(%error, "cannot read membership changes");
+        Unavailable
+    })?;
     for gap in gaps {
-        let position = positions
-            .iter()
-            .find(|position| position.partition == gap.partition);
-        let current = position.and_then(|position| position.current);
-        let reading = {
-            let shared = Arc::clone(shared);
-            move || read_changes(&shared, gap, current)
-        };
-        let changes = tokio::task::spawn_blocking(reading)
-            .await
-            .map_err(|_| Unavailable)?;
-        let changes = changes.map_err(|error| {
-            tracing::warn!(partition = gap.partition, %error, "cannot read membership changes");
-            Unavailable
-        })?;
-        shared.ring.extend_back(gap, changes);
+        let of_gap = changes.remove(&gap.partition).unwrap_or_default();
+        shared.ring.extend_back(gap, of_gap);
     }
     Ok(())
 }
@@ -110,44 +113,51 @@ enum ReadError {
     Registry(DecodeError),
 }
 
+/// The changes in all gaps, by partition. `owners` had the partitions where the
+/// gaps begin.
 fn read_changes(
     shared: &Shared,
-    gap: Gap,
-    current: Option<tidings_domain::Ownership>,
-) -> Result<Vec<LoggedChange>, ReadError> {
+    gaps: &[Gap],
+    owners: &HashMap<i32, Option<Ownership>>,
+) -> Result<HashMap<i32, Vec<LoggedChange>>, ReadError> {
     let mut stream = DeliveredStream::default();
-    stream.resume(gap.partition, current);
-    let mut changes = Vec::new();
-    let log = &*shared.log;
-    read_range(
-        log,
-        Topic::MessageDelivered,
-        gap.partition,
-        gap.from,
-        gap.to,
-        |stored| {
-            // What cannot be read is passed over, as the reader does.
-            let Ok(Judged::Valid(_)) = stream.judge(&stored) else {
-                return Ok(());
-            };
-            if !reader::is_conversation_updated(&stored.record) {
-                return Ok(());
-            }
-            let decision = match shared.codec.decode_delivered(&stored.record) {
-                Ok(DeliveredBody::Decision(decision)) => decision,
-                Err(error) if error.is_transient() => return Err(ReadError::Registry(error)),
-                Ok(DeliveredBody::Dead { .. }) | Err(_) => return Ok(()),
-            };
-            if let Some(change) = MembershipChange::of(&decision) {
-                changes.push(LoggedChange {
+    let mut ranges = Vec::with_capacity(gaps.len());
+    for gap in gaps {
+        let owner = owners.get(&gap.partition).copied().flatten();
+        stream.resume(gap.partition, owner);
+        ranges.push(LogRange {
+            topic: Topic::MessageDelivered,
+            partition: gap.partition,
+            from: gap.from,
+            to: gap.to,
+        });
+    }
+    let mut changes: HashMap<i32, Vec<LoggedChange>> = HashMap::new();
+    read_ranges(&*shared.log, &ranges, |stored| {
+        // What cannot be read is passed over, as the reader does.
+        let Ok(Judged::Valid(_)) = stream.judge(&stored) else {
+            return Ok(());
+        };
+        if !reader::is_conversation_updated(&stored.record) {
+            return Ok(());
+        }
+        let decision = match shared.codec.decode_delivered(&stored.record) {
+            Ok(DeliveredBody::Decision(decision)) => decision,
+            Err(error) if error.is_transient() => return Err(ReadError::Registry(error)),
+            Ok(DeliveredBody::Dead { .. }) | Err(_) => return Ok(()),
+        };
+        if let Some(change) = MembershipChange::of(&decision) {
+            changes
+                .entry(stored.partition)
+                .or_default()
+                .push(LoggedChange {
                     offset: stored.offset,
                     tenant: decision.tenant,
                     conversation_id: decision.conversation_id,
                     change: Arc::new(change),
                 });
-            }
-            Ok(())
-        },
-    )?;
+        }
+        Ok(())
+    })?;
     Ok(changes)
 }
