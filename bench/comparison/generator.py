@@ -27,6 +27,8 @@ class Generator:
         wanted = self._arguments
         command = ["--rate", rate, "--seconds", seconds or wanted.seconds, "--warmup", wanted.warmup]
         command += ["--connections", wanted.connections, "--members", wanted.members, "--bytes", wanted.bytes]
+        if system == "tidings":
+            self._servers.begin_anew(system)
         with self._servers.alone(system):
             watch = Watch(self._servers.pids())
             said = self._bench(command, system)
@@ -65,7 +67,7 @@ class Generator:
 
     def idle(self, system):
         """What sockets cost a process that has just started."""
-        self._servers.restart_socket_process(system)
+        self._servers.begin_anew(system)
         self._servers.settle(system)
         pid = self._servers.socket_process(system)
         said = self._bench(["idle", "--connections", self._arguments.idle, "--pid", pid], system)

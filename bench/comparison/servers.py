@@ -34,6 +34,7 @@ class Servers:
         self._folder = folder
         self._workers = workers
         self._node = None
+        self._logs = 0
         self._environment = {
             **os.environ,
             "TIDINGS_CLUSTER_DIR": str(folder),
@@ -87,13 +88,27 @@ class Servers:
         """The pid of the process that holds the sockets."""
         return self.pids()["edge-1" if system == "tidings" else "node"]
 
-    def restart_socket_process(self, system):
+    def begin_anew(self, system):
+        """Starts what has just begun: no run finds what one before it has left.
+
+        An edge reads the log from where the history view is, and no view is
+        built here: it would read all of it. So tidings gets topics of its own
+        for each run.
+        """
         if system == "node":
             self._stop_node()
             self._start_node()
             return
+        old = self._environment.get("TIDINGS_TOPIC_PREFIX")
+        self._logs += 1
+        self._environment["TIDINGS_TOPIC_PREFIX"] = f"run-{self._logs}."
+        run([self.binaries / "tidings", "topics", "apply", "--replication-factor", "1"], env=self._environment)
+        self._cluster("restart", "sequencer")
         self._cluster("restart", "edge-1")
         self._read_environment()
+        if old:
+            # A broker with thousands of partitions is another broker.
+            run(["node", self._root / "bench/node/forget.js", old], env=self._environment)
 
     def check(self):
         """Fails when one is gone."""

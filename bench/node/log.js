@@ -33,6 +33,15 @@ export async function createTopic({ brokers, topic, partitions }) {
   await admin.disconnect()
 }
 
+/** Deletes the topics whose names begin with a prefix. */
+export async function forgetTopics({ brokers, prefix }) {
+  const admin = client(brokers).admin()
+  await admin.connect()
+  const topics = (await admin.listTopics()).filter((topic) => topic.startsWith(prefix))
+  if (topics.length > 0) await admin.deleteTopics({ topics })
+  await admin.disconnect()
+}
+
 /** A topic that is new may take a moment until each partition has its leader. */
 async function endsOf(kafka, topic) {
   const admin = kafka.admin()
