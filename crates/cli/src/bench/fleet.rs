@@ -25,9 +25,11 @@ pub(super) struct Line {
     pub(super) stream: TcpStream,
 }
 
-/// Conversations of the users, who are taken `members` by `members`.
-pub(super) struct Conversation {
-    pub(super) id: String,
+/// Users who talk to each other.
+pub(super) struct Group {
+    /// Their conversations; all of them are in each.
+    pub(super) conversations: Vec<String>,
+    /// How many they are.
     pub(super) size: usize,
 }
 
@@ -62,20 +64,34 @@ fn advise(error: anyhow::Error) -> anyhow::Error {
     error
 }
 
-/// Makes a conversation of each `members` users; the first of them makes it.
-pub(super) async fn converse(lines: &mut [Line], members: usize) -> Result<Vec<Conversation>> {
-    let groups = lines.chunks_mut(members).map(create);
+/// Makes groups of the users, `members` by `members`, and `each` conversations
+/// in every group; the first of a group makes them.
+pub(super) async fn converse(
+    lines: &mut [Line],
+    members: usize,
+    each: usize,
+) -> Result<Vec<Group>> {
+    let groups = lines.chunks_mut(members).map(async |group| {
+        let mut conversations = Vec::with_capacity(each);
+        for number in 0..each {
+            conversations.push(create(group, number).await?);
+        }
+        let size = group.len();
+        Ok(Group {
+            conversations,
+            size,
+        })
+    });
     stream::iter(groups).buffered(AT_ONCE).try_collect().await
 }
 
-async fn create(group: &mut [Line]) -> Result<Conversation> {
-    let size = group.len();
+async fn create(group: &mut [Line], number: usize) -> Result<String> {
     let Some((owner, others)) = group.split_first_mut() else {
         bail!("a group of nobody")
     };
     let others: Vec<&str> = others.iter().map(|line| line.user.as_str()).collect();
     let frame = json!({
-        "type": "create", "temp_id": "create", "kind": "group", "title": "bench",
+        "type": "create", "temp_id": format!("create-{number}"), "kind": "group", "title": "bench",
         "members": others,
     });
     let mut bytes = Vec::new();
@@ -96,8 +112,6 @@ async fn create(group: &mut [Line]) -> Result<Conversation> {
             }
         }
     });
-    let id = id
-        .await
-        .context("no decision about a conversation: is there a sequencer?")??;
-    Ok(Conversation { id, size })
+    id.await
+        .context("no decision about a conversation: is there a sequencer?")?
 }

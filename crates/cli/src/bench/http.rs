@@ -263,6 +263,7 @@ fn send_meanwhile(
         seconds: (load.warmup_seconds + load.seconds) * 2.0 + 1.0 - load.warmup_seconds,
         warmup_seconds: load.warmup_seconds,
         members: MEMBERS,
+        conversations: 1,
         bytes: 200,
         window: 0,
     };

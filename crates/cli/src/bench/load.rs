@@ -17,8 +17,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::LocalSet;
 
-use super::fleet::{self, Conversation};
-use super::meter::{Meter, Seen};
+use super::fleet::{self, Group};
+use super::meter::{Meter, Seen, conversation_of};
 use super::report::LoadReport;
 use super::scan::{self, Stamp, scan};
 use super::socket::{self, CLOSE, PING, PONG, TEXT, decode, encode};
@@ -43,6 +43,8 @@ pub(super) struct Load {
     pub(super) seconds: f64,
     pub(super) warmup_seconds: f64,
     pub(super) members: usize,
+    /// Conversations of each group of so many members.
+    pub(super) conversations: usize,
     pub(super) bytes: usize,
     pub(super) window: usize,
 }
@@ -53,16 +55,13 @@ pub(super) fn run(dialer: &Dialer, load: Load) -> Result<LoadReport> {
         .enable_all()
         .build()?;
     let run = &uuid::Uuid::new_v4().simple().to_string()[..8];
-    let (lines, conversations) = runtime.block_on(async {
+    let (lines, groups) = runtime.block_on(async {
         let mut lines = fleet::open(dialer, run, load.connections).await?;
-        let conversations = fleet::converse(&mut lines, load.members).await?;
-        Ok::<_, anyhow::Error>((lines, conversations))
+        let groups = fleet::converse(&mut lines, load.members, load.conversations).await?;
+        Ok::<_, anyhow::Error>((lines, groups))
     })?;
     let cpu_before = cpu_seconds();
-    let others = conversations
-        .iter()
-        .map(|conversation| conversation.size as u64 - 1)
-        .collect();
+    let others = groups.iter().map(|group| group.size as u64 - 1).collect();
     let nanos = |seconds: f64| (seconds * 1e9) as u64;
     let (from, to) = (
         nanos(load.warmup_seconds),
@@ -74,7 +73,7 @@ pub(super) fn run(dialer: &Dialer, load: Load) -> Result<LoadReport> {
     for (index, line) in lines.into_iter().enumerate() {
         let (reader, writer) = line.stream.into_split();
         readers.push(reader);
-        writers.push(Writer::new(writer, &conversations[index / load.members]));
+        writers.push(Writer::new(writer, &groups[index / load.members]));
     }
     let sender = Arc::new(Sender {
         writers,
@@ -99,7 +98,7 @@ pub(super) fn run(dialer: &Dialer, load: Load) -> Result<LoadReport> {
     }
     Ok(LoadReport {
         connections: load.connections,
-        conversations: conversations.len(),
+        conversations: groups.iter().map(|group| group.conversations.len()).sum(),
         members: load.members,
         bytes: load.bytes,
         seconds: load.seconds,
@@ -135,10 +134,10 @@ async fn drive(
     for (index, half) in readers.into_iter().enumerate() {
         let reader = Reader {
             index,
-            conversation: index / load.members,
+            group: index / load.members,
             half,
             partial: Vec::new(),
-            seen: Seen::default(),
+            seen: Seen::new(load.connections, load.conversations),
             closed_loop: load.rate == 0.0,
             sender: Arc::clone(sender),
             meter: Rc::clone(meter),
@@ -209,19 +208,19 @@ struct Sender {
 
 struct Writer {
     half: OwnedWriteHalf,
-    /// A frame's text from behind the `temp_id` up to the text.
-    middle: String,
+    /// A frame's text from behind the `temp_id` up to the text, for each
+    /// conversation.
+    middles: Vec<String>,
     /// Frames of two threads must not mix.
     busy: AtomicBool,
 }
 
 impl Writer {
-    fn new(half: OwnedWriteHalf, conversation: &Conversation) -> Self {
-        let id = &conversation.id;
-        let middle = format!(r#"","conversation_id":"{id}","content":{{"text":""#);
+    fn new(half: OwnedWriteHalf, group: &Group) -> Self {
+        let middle = |id| format!(r#"","conversation_id":"{id}","content":{{"text":""#);
         Self {
             half,
-            middle,
+            middles: group.conversations.iter().map(middle).collect(),
             busy: AtomicBool::new(false),
         }
     }
@@ -261,7 +260,8 @@ impl Sender {
         let mut text = Vec::with_capacity(self.bytes + 256);
         text.extend_from_slice(br#"{"type":"send","temp_id":""#);
         scan::write(stamp, &mut text);
-        text.extend_from_slice(writer.middle.as_bytes());
+        let conversation = conversation_of(number, self.writers.len(), writer.middles.len());
+        text.extend_from_slice(writer.middles[conversation].as_bytes());
         let begin = text.len();
         scan::write(stamp, &mut text);
         text.push(b' ');
@@ -310,7 +310,7 @@ impl Sender {
 /// Reads one connection.
 struct Reader {
     index: usize,
-    conversation: usize,
+    group: usize,
     half: OwnedReadHalf,
     /// The beginning of a frame whose end has not come yet.
     partial: Vec<u8>,
@@ -374,7 +374,7 @@ impl Reader {
                 TEXT => {
                     let said = scan(frame.payload);
                     let mut meter = self.meter.borrow_mut();
-                    let own = meter.take(said, now, self.conversation, &mut self.seen);
+                    let own = meter.take(said, now, self.group, &mut self.seen);
                     decided += usize::from(own);
                 }
                 PING => {

@@ -9,7 +9,7 @@ pub(super) struct Meter {
     measured_from: u64,
     /// Decisions up to here count for the achieved rate.
     measured_to: u64,
-    /// How many other members each conversation has.
+    /// How many others each group has.
     others: Vec<u64>,
     /// Which messages are decided.
     decided: Vec<bool>,
@@ -26,9 +26,43 @@ pub(super) struct Meter {
     pub(super) causes: BTreeMap<String, u64>,
 }
 
-/// How far a connection has seen its conversation.
-#[derive(Clone, Copy, Debug, Default)]
+/// Which of a group's conversations a message goes to: each in turn, when every
+/// connection has sent one.
+pub(super) fn conversation_of(number: u64, connections: usize, conversations: usize) -> usize {
+    let turn = usize::try_from(number).unwrap_or(usize::MAX) / connections;
+    turn % conversations
+}
+
+/// How far a connection has seen each conversation of its group.
+#[derive(Debug)]
 pub(super) struct Seen {
+    connections: usize,
+    conversations: Vec<Conversation>,
+}
+
+impl Seen {
+    pub(super) fn new(connections: usize, conversations: usize) -> Self {
+        Self {
+            connections,
+            conversations: vec![Conversation::default(); conversations],
+        }
+    }
+
+    /// What has been seen of a message's conversation; of an event without
+    /// one, where there are several, it is not known.
+    fn of(&mut self, stamp: Option<Stamp>) -> Option<&mut Conversation> {
+        let count = self.conversations.len();
+        let at = match stamp {
+            Some(stamp) => conversation_of(stamp.number, self.connections, count),
+            None if count == 1 => 0,
+            None => return None,
+        };
+        self.conversations.get_mut(at)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Conversation {
     /// The highest seq so far; none before the first.
     highest: Option<u64>,
     /// How many below it have not come.
@@ -56,15 +90,9 @@ impl Meter {
         }
     }
 
-    /// Takes what a connection of `conversation` was told; whether that
-    /// decided a message of its own.
-    pub(super) fn take(
-        &mut self,
-        said: Said<'_>,
-        now: u64,
-        conversation: usize,
-        seen: &mut Seen,
-    ) -> bool {
+    /// Takes what a connection of a group was told; whether that decided a
+    /// message of its own.
+    pub(super) fn take(&mut self, said: Said<'_>, now: u64, group: usize, seen: &mut Seen) -> bool {
         match said {
             Said::Pending(stamp) => {
                 if stamp.due >= self.measured_from {
@@ -77,13 +105,13 @@ impl Meter {
                 seq,
                 duplicate,
             } => {
-                self.pass(seq, seen);
+                self.pass(seq, seen.of(Some(stamp)));
                 self.duplicated += u64::from(duplicate);
                 if !self.decide(stamp) {
                     return false;
                 }
                 self.delivered_count += 1;
-                self.received_expected += self.others[conversation];
+                self.received_expected += self.others[group];
                 if stamp.due >= self.measured_from {
                     self.delivered.record_nanos(now.saturating_sub(stamp.due));
                 }
@@ -99,7 +127,7 @@ impl Meter {
                 decided
             }
             Said::Event { seq, stamp } => {
-                self.pass(seq, seen);
+                self.pass(seq, seen.of(stamp));
                 if let Some(stamp) = stamp {
                     self.received_count += 1;
                     if stamp.due >= self.measured_from {
@@ -128,7 +156,10 @@ impl Meter {
     }
 
     /// Events and own decisions of a conversation come in seq order.
-    fn pass(&mut self, seq: u64, seen: &mut Seen) {
+    fn pass(&mut self, seq: u64, seen: Option<&mut Conversation>) {
+        let Some(seen) = seen else {
+            return;
+        };
         match seen.highest {
             Some(highest) if seq <= highest => {
                 if seen.gaps > 0 {
@@ -161,7 +192,7 @@ mod tests {
     #[test]
     fn repeats_and_swaps_are_told_apart() {
         let mut meter = Meter::new(0, 1_000, vec![1]);
-        let mut seen = Seen::default();
+        let mut seen = Seen::new(1, 1);
         for seq in [1, 2, 4, 3, 5, 5] {
             meter.take(event(seq, seq), 20, 0, &mut seen);
         }
@@ -172,9 +203,20 @@ mod tests {
     }
 
     #[test]
+    fn each_conversation_of_a_group_has_an_order_of_its_own() {
+        let mut meter = Meter::new(0, 1_000, vec![1]);
+        let mut seen = Seen::new(10, 2);
+        // Of the first ten, of the next ten, and of the third.
+        for (number, seq) in [(0, 5), (10, 3), (20, 6), (11, 4), (21, 6)] {
+            meter.take(event(seq, number), 20, 0, &mut seen);
+        }
+        assert_eq!((meter.out_of_order, meter.duplicated), (0, 1));
+    }
+
+    #[test]
     fn a_message_is_decided_once_and_measured_from_when_it_was_due() {
         let mut meter = Meter::new(100, 1_000, vec![9]);
-        let mut seen = Seen::default();
+        let mut seen = Seen::new(1, 1);
         let delivered = |number, due, seq| {
             let stamp = Stamp { number, due };
             Said::Delivered {

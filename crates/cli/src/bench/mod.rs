@@ -78,6 +78,9 @@ struct LoadArgs {
     /// Members of each conversation
     #[arg(long, value_name = "M", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     members: u32,
+    /// Conversations of each group of so many; its messages go to them in turn
+    #[arg(long, value_name = "C", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    conversations: u32,
     /// Bytes of each text (its first 30 or so say which message it is)
     #[arg(long, value_name = "B", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=16_384))]
     bytes: u32,
@@ -218,6 +221,7 @@ fn run_load(args: &LoadArgs) -> Result<ExitCode> {
         seconds: args.seconds,
         warmup_seconds: args.warmup,
         members: args.members.min(args.connections) as usize,
+        conversations: args.conversations as usize,
         bytes: args.bytes as usize,
         window: args.window as usize,
     };
