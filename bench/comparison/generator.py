@@ -7,12 +7,17 @@ import subprocess
 import time
 
 from .machine import busy_seconds, cpu_seconds, ended_children_seconds
-from .servers import PROCESSES, Failed
+from .cluster import Failed
+from .servers import PROCESSES
 
 #: A rate is reached when at least this part of it is.
 REACHED = 0.98
 #: Other programs with more than this part of the machine make a run a noisy one.
 QUIET = 0.05
+KINDS = ["pending", "delivered", "received"]
+FAULTS = ["errors", "lost", "duplicated", "out_of_order"]
+#: Members of the conversation whose messages are counted as frames.
+FAN_OUT = 1_000
 PERCENTILES = ["p50", "p90", "p99", "p99_9", "max"]
 
 
@@ -46,14 +51,66 @@ class Generator:
             "clean": clean,
             **{
                 f"{name}_ms": {key: said[f"{name}_ms"][key] for key in PERCENTILES}
-                for name in ["pending", "delivered", "received"]
+                for name in KINDS
             },
-            **{name: said[name] for name in ["sent", "delivered", "errors", "lost", "duplicated", "out_of_order"]},
+            **{name: said[name] for name in ["sent", "delivered", *FAULTS]},
             "error_causes": said["error_causes"],
             "cpu_seconds_per_1000_messages": round(charged / messages * 1000, 4),
             **used,
         }
         return result
+
+    def embedded(self, rate):
+        """A load on `tidings dev`, beside its pipeline in plain SQLite where
+        as much as goes is asked for."""
+        wanted = self._arguments
+        command = ["--rate", rate, "--seconds", wanted.seconds, "--warmup", wanted.warmup]
+        command += ["--connections", wanted.connections, "--members", wanted.members, "--bytes", wanted.bytes]
+        command += [] if rate else ["--with-raw", "sqlite"]
+        with self._servers.embedded() as (url, pid):
+            folder = self._servers.embedded_folder
+            watch = Watch({**self._servers.pids(), "dev": pid})
+            said = self._run([*command, "--data", folder], url, "embedded")
+            used = watch.read()
+        clean = said["errors"] + said["lost"] + said["duplicated"] + said["out_of_order"] == 0
+        return {
+            "system": "embedded",
+            "offered_rate": rate or None,
+            "achieved_rate": round(said["achieved_rate"], 1),
+            "reached": not rate or (clean and said["achieved_rate"] >= REACHED * rate),
+            **{f"{name}_ms": {key: said[f"{name}_ms"][key] for key in PERCENTILES} for name in KINDS},
+            **{name: said[name] for name in ["sent", "delivered", *FAULTS]},
+            "error_causes": said["error_causes"],
+            "cpu_seconds_per_1000_messages": round(used["cpu_seconds"]["dev"] / (said["delivered"] or 1) * 1000, 4),
+            "raw_rate": said["raw"]["sqlite"]["pipeline_rate"] if not rate else None,
+            **used,
+        }
+
+    def fan_out(self, rate):
+        """Messages to conversations of a thousand, all at one edge."""
+        self._servers.begin_anew("tidings")
+        wanted = self._arguments
+        command = ["--rate", rate, "--seconds", wanted.seconds, "--warmup", wanted.warmup]
+        command += ["--connections", FAN_OUT, "--members", FAN_OUT, "--bytes", wanted.bytes]
+        with self._servers.alone("tidings"):
+            watch = Watch(self._servers.pids())
+            said = self._bench(command, "tidings")
+            used = watch.read()
+        self._servers.check()
+        frames = said["received_ms"]["count"] / wanted.seconds
+        return {
+            "rate": rate,
+            "members": FAN_OUT,
+            "achieved_rate": round(said["achieved_rate"], 1),
+            "frames_rate": round(frames),
+            **{f"{name}_ms": {key: said[f"{name}_ms"][key] for key in PERCENTILES} for name in KINDS},
+            **{name: said[name] for name in ["sent", "delivered", "received", *FAULTS]},
+            "error_causes": said["error_causes"],
+            "edge_cpu_seconds_per_million_frames": round(
+                used["cpu_seconds"]["edge-1"] / (said["received"] or 1) * 1_000_000, 2
+            ),
+            **used,
+        }
 
     def raw(self, rate):
         """The same pipeline in plain librdkafka: at full speed, and at a rate."""
@@ -75,8 +132,11 @@ class Generator:
         return {"system": system, **said}
 
     def _bench(self, command, system):
+        return self._run(command, self._servers.url(system), system)
+
+    def _run(self, command, url, system):
         binary = self._servers.binaries / "tidings"
-        command = [str(binary), "bench", *map(str, command), "--url", self._servers.url(system), "--json"]
+        command = [str(binary), "bench", *map(str, command), "--url", url, "--json"]
         done = subprocess.run(
             command, env=self._servers.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
         )

@@ -3,13 +3,10 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
+from .cluster import Failed, run
 from .servers import PROCESSES as OWN
-from .servers import Failed, run
 
-BEGIN = "<!-- Written by bench/compare --write-docs: begin -->"
-END = "<!-- Written by bench/compare --write-docs: end -->"
 NAMES = {"tidings": "tidings", "node": "Node.js"}
 SYSTEMS = list(NAMES)
 RAW = "plain librdkafka"
@@ -42,25 +39,37 @@ def describe_raw(raw):
     )
 
 
-def fill(page, tables):
-    """Replaces what stands between the markers."""
+def describe_fan_out(run):
+    latency = run["received_ms"]
+    faults = [f"{run[name]} {name}" for name in ["errors", "lost", "duplicated", "out_of_order"] if run[name]]
+    return ", ".join(
+        [
+            f"{run['rate']}/s to {run['members']}: {run['frames_rate']:,} frames/s",
+            f"received p50 {latency['p50']:.1f} p99 {latency['p99']:.1f} ms",
+            *faults,
+        ]
+    )
+
+
+def fill(page, command, tables):
+    """Replaces what stands between a command's markers."""
+    begin, end = (f"<!-- Written by {command} --write-docs: {which} -->" for which in ["begin", "end"])
     text = page.read_text()
-    if BEGIN not in text or END not in text:
-        raise Failed(f"no markers in {page.name}")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}")
+    if begin not in text or end not in text:
+        raise Failed(f"no markers of {command} in {page.name}")
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    page.write_text(f"{before}{begin}\n\n{tables}\n\n{end}{after}")
 
 
-def plot(root, folders):
-    """Plots beside each results.json."""
+def plot(root, plots, folders):
+    """Runs a script that makes plots beside each results.json."""
     folder = root / "target" / "compare-venv"
     python = folder / "bin" / "python"
     requirements = root / "bench" / "requirements.txt"
     if not python.exists():
         run([sys.executable, "-m", "venv", folder])
     run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements])
-    plots = Path(__file__).with_name("plots.py")
     for results in folders:
         done = subprocess.run([python, plots, results])
         if done.returncode != 0:
@@ -69,6 +78,7 @@ def plot(root, folders):
 
 def tables(results):
     parts = [conditions(results), by_rate(results), limits(results), peak(results), idle(results), shares(results)]
+    parts += [embedded(results), fan_out(results)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -218,6 +228,43 @@ def saturation(results, system):
         is_one_thread = system == "node" and results["settings"]["workers"] == 1
         verdict = "its one thread is what ran out" if is_one_thread else "it is not the CPUs that ran out"
     return f"{NAMES[system]} {reached}. At its most, {left:.2f} of {total} CPUs were left ({parts}): {verdict}."
+
+
+def embedded(results):
+    found = results.get("embedded", [])
+    rows = []
+    for rate in sorted({run["offered_rate"] or 0 for run in found}, key=lambda rate: rate or float("inf")):
+        runs = [run for run in found if (run["offered_rate"] or 0) == rate]
+        achieved = f"{mean(runs, 'achieved_rate'):,.0f}"
+        achieved += "" if all(run["reached"] for run in runs) else " **not reached**"
+        raw = "" if rate else f"{mean(runs, 'achieved_rate') / mean(runs, 'raw_rate'):.2f}"
+        rows.append(
+            [f"{rate:,}" if rate else "as much as goes", achieved]
+            + [percentiles(runs, kind) for kind in KINDS]
+            + [f"{mean(runs, 'cpu_seconds_per_1000_messages'):.3f}", raw, faults(runs)]
+        )
+    head = ["offered /s", "achieved /s", "pending", "delivered", "received", "CPU s per 1,000", "of plain SQLite"]
+    title = (
+        "**Embedded**: `tidings dev`, one process with all views, one SQLite file; nothing else runs. p50 / p99 in ms. "
+        "Plain SQLite: rows of that size inserted in batches, copied and read, without WebSockets (`tidings bench raw`)."
+    )
+    return title + "\n\n" + table([*head, "faults"], rows, "rrrrrrrl") if rows else ""
+
+
+def fan_out(results):
+    found = results.get("fan_out", [])
+    rows = []
+    for rate in sorted({run["rate"] for run in found}):
+        runs = [run for run in found if run["rate"] == rate]
+        rows.append(
+            [f"{rate:,}", f"{mean(runs, 'frames_rate'):,.0f}", percentiles(runs, "received_ms")]
+            + [f"{mean(runs, 'edge_cpu_seconds_per_million_frames'):.2f}"]
+            + [cpus(runs, names) for names in [["edge-1"], ["generator"]]]
+            + [faults(runs)]
+        )
+    head = ["messages /s", "frames /s", "received", "edge, CPU s per million frames", "edge, CPUs", "generator, CPUs"]
+    title = "**Fan-out**: a conversation of 1,000, all of them at one edge. A frame is one member's event."
+    return title + "\n\n" + table([*head, "faults"], rows, "rrrrrrl") if rows else ""
 
 
 # ---- Helpers

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from .cluster import Cluster, Failed, run
 from .machine import cpu_seconds, family
 
 PATIENCE_S = 60
@@ -22,38 +23,22 @@ SETTLED_S = 0.08
 MEMBERS = ["kafka", "registry", "mongodb", "redis", "sequencer", "edge-1"]
 
 
-class Failed(Exception):
-    """Something that the caller is told, without a trace."""
-
-
 class Servers:
     """Kafka and the rest, tidings and the Node.js server, while it is entered."""
 
     def __init__(self, root, folder, workers):
+        # Longer than it may be paused.
+        self._cluster = Cluster(root, folder, MEMBERS, {"TIDINGS_SESSION_TIMEOUT_MS": "120000"})
         self._root = root
-        self._folder = folder
         self._workers = workers
         self._node = None
-        self._logs = 0
-        self._environment = {
-            **os.environ,
-            "TIDINGS_CLUSTER_DIR": str(folder),
-            # Longer than it may be paused.
-            "TIDINGS_SESSION_TIMEOUT_MS": "120000",
-            # The generator sends more than a person may.
-            "TIDINGS_MESSAGES_PER_MINUTE": "0",
-        }
-        self.binaries = Path(os.environ.get("TIDINGS_BIN_DIR") or root / "target" / "release").absolute()
+        self.binaries = self._cluster.binaries
+        #: The data folder of `tidings dev`.
+        self.embedded_folder = folder / "embedded"
 
     def __enter__(self):
-        self._install_node()
-        if self._folder.exists():
-            # Of a run that was killed.
-            self._cluster("down")
+        self._cluster.__enter__()
         try:
-            # It may have to build, which is better seen.
-            self._cluster("up", *MEMBERS, stderr=None)
-            self._read_environment()
             self._node_port = run([self._root / "scripts" / "servers", "port"]).strip()
             self._start_node()
         except BaseException:
@@ -63,58 +48,41 @@ class Servers:
 
     def __exit__(self, *_):
         self._stop_node()
-        if self._folder.exists():
-            self._cluster("down")
+        self._cluster.__exit__()
 
     # ---- What is asked of them
 
     def environment(self):
         """For the generator."""
-        return self._environment
+        return self._cluster.environment
 
     def url(self, system):
         return {
-            "tidings": self._environment["TIDINGS_EDGE_URLS"],
+            "tidings": self._cluster.environment["TIDINGS_EDGE_URLS"],
             "node": f"ws://127.0.0.1:{self._node_port}",
         }[system]
 
     def pids(self):
         """Of every process, by name."""
-        pids = {name: self._pid(name) for name in MEMBERS}
-        pids["node"] = self._node.pid
-        return pids
+        return {**self._cluster.pids(), "node": self._node.pid}
 
     def socket_process(self, system):
         """The pid of the process that holds the sockets."""
         return self.pids()["edge-1" if system == "tidings" else "node"]
 
     def begin_anew(self, system):
-        """Starts what has just begun: no run finds what one before it has left.
-
-        An edge reads the log from where the history view is, and no view is
-        built here: it would read all of it. So tidings gets topics of its own
-        for each run.
-        """
+        """Starts what has just begun: it finds nothing that a run has left."""
         if system == "node":
             self._stop_node()
             self._start_node()
-            return
-        old = self._environment.get("TIDINGS_TOPIC_PREFIX")
-        self._logs += 1
-        self._environment["TIDINGS_TOPIC_PREFIX"] = f"run-{self._logs}."
-        run([self.binaries / "tidings", "topics", "apply", "--replication-factor", "1"], env=self._environment)
-        self._cluster("restart", "sequencer")
-        self._cluster("restart", "edge-1")
-        self._read_environment()
-        if old:
-            # A broker with thousands of partitions is another broker.
-            run(["node", self._root / "bench/node/forget.js", old], env=self._environment)
+        else:
+            self._cluster.begin_anew()
 
     def check(self):
         """Fails when one is gone."""
-        for name, pid in self.pids().items():
-            if not Path(f"/proc/{pid}").exists() or (name == "node" and self._node.poll() is not None):
-                raise Failed(f"{name} has ended; the end of its log:\n{self._log_end(name)}")
+        self._cluster.check()
+        if self._node.poll() is not None:
+            raise Failed(f"the Node.js server has ended; the end of its log:\n{self._cluster.log_end('node')}")
 
     @contextlib.contextmanager
     def alone(self, system):
@@ -157,80 +125,73 @@ class Servers:
             **{name: packages[f"node_modules/{name}"]["version"] for name in libraries},
         }
 
+    @contextlib.contextmanager
+    def embedded(self):
+        """`tidings dev` in a new folder, while everything else is paused. Its
+        address and its pid."""
+        paused = [pid for one in self.pids().values() for pid in family(one)]
+        port = run([self._root / "scripts" / "servers", "port"]).strip()
+        folder = self.embedded_folder
+        command = [self.binaries / "tidings", "dev", "--data", folder, "--listen", f"127.0.0.1:{port}"]
+        dev = None
+        try:
+            for pid in paused:
+                os.kill(pid, signal.SIGSTOP)
+            dev = self._start("dev", command, port)
+            yield f"ws://127.0.0.1:{port}", dev.pid
+        finally:
+            if dev is not None:
+                stop(dev)
+            shutil.rmtree(folder, ignore_errors=True)
+            for pid in paused:
+                # Who has ended is told by check().
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     # ---- How they are run
-
-    def _cluster(self, *arguments, stderr=subprocess.PIPE):
-        run([self._root / "scripts" / "cluster", *arguments], env=self._environment, stderr=stderr)
-
-    def _read_environment(self):
-        for line in run([self._root / "scripts" / "cluster", "env"], env=self._environment).splitlines():
-            name, _, value = line.removeprefix("export ").partition("=")
-            self._environment[name] = value
-
-    def _pid(self, name):
-        return int(self._environment["PID_" + name.upper().replace("-", "_")])
-
-    def _install_node(self):
-        folder = self._root / "bench" / "node"
-        if shutil.which("node") is None or shutil.which("npm") is None:
-            raise Failed("node and npm are missing: install Node.js 20 or later")
-        installed = folder / "node_modules" / ".package-lock.json"
-        lock = folder / "package-lock.json"
-        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-            run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder)
-            installed.touch()
 
     def _start_node(self):
         command = ["node", self._root / "bench/node/server.js", "--port", self._node_port]
-        command += ["--workers", str(self._workers)]
-        with open(self._log("node"), "ab") as log:
-            self._node = subprocess.Popen(
+        command += ["--workers", self._workers]
+        self._node = self._start("node", command, self._node_port)
+
+    def _stop_node(self):
+        if self._node is not None:
+            stop(self._node)
+            self._node = None
+
+    def _start(self, name, command, port):
+        """Waits until it is ready."""
+        with open(self._cluster.log(name), "ab") as log:
+            process = subprocess.Popen(
                 list(map(str, command)),
-                env=self._environment,
+                env=self._cluster.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         deadline = time.monotonic() + PATIENCE_S
-        while not self._node_is_ready():
-            if self._node.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f"the Node.js server does not start; the end of its log:\n{self._log_end('node')}")
+        while not is_ready(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                stop(process)
+                raise Failed(f"{name} does not start; the end of its log:\n{self._cluster.log_end(name)}")
             time.sleep(0.1)
-
-    def _node_is_ready(self):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._node_port}/readyz", timeout=2) as answer:
-                return answer.status == 200
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def _stop_node(self):
-        if self._node is None:
-            return
-        self._node.terminate()
-        try:
-            self._node.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._node.pid, signal.SIGKILL)
-            self._node.wait()
-        self._node = None
-
-    def _log(self, name):
-        return self._folder / f"{name}.log"
-
-    def _log_end(self, name):
-        lines = self._log(name).read_text(errors="replace").splitlines()
-        return "\n".join("    " + line for line in lines[-10:])
+        return process
 
 
-def run(command, env=None, cwd=None, stderr=subprocess.PIPE):
-    """Runs a command to its end; what it says."""
-    command = list(map(str, command))
-    done = subprocess.run(
-        command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True
-    )
-    if done.returncode != 0:
-        said = (done.stderr or "").strip() or done.stdout.strip()
-        raise Failed(f"{' '.join(command)} failed" + (f":\n{said}" if said else ""))
-    return done.stdout
+def is_ready(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def stop(process):
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

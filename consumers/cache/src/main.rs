@@ -5,6 +5,9 @@ use clap::Parser;
 use tidings_cache::{Config, connect};
 use tidings_projection::process;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 // The projection's thread does the work; these carry the store's connections.
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<()> {

@@ -6,6 +6,9 @@ use clap::Parser;
 use tidings_projection::process;
 use tidings_search::{Config, connect};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 // The projection's thread does the work; these carry the store's connections.
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<()> {

@@ -14,6 +14,9 @@ use tidings_service::lifecycle::shutdown_signal;
 use tidings_service::{http, telemetry, traces};
 use tokio_util::sync::CancellationToken;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<()> {
     let args = SequencerArgs::parse();

@@ -11,6 +11,9 @@ use tidings_service::lifecycle::shutdown_signal;
 use tidings_service::{http, telemetry, tls, traces};
 use tokio_util::sync::CancellationToken;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = args();

@@ -1,7 +1,39 @@
+use std::ops::Deref;
+use std::time::Duration;
+
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;
+
+/// A consumer that is gone as soon as it has closed. By itself it looks for
+/// that every 100 ms (`BaseConsumer::drop`): who reads many partitions one by
+/// one, or claims them, would wait that long for each.
+pub(super) struct ClosingConsumer<C: ConsumerContext>(BaseConsumer<C>);
+
+impl<C: ConsumerContext> From<BaseConsumer<C>> for ClosingConsumer<C> {
+    fn from(consumer: BaseConsumer<C>) -> Self {
+        Self(consumer)
+    }
+}
+
+impl<C: ConsumerContext> Deref for ClosingConsumer<C> {
+    type Target = BaseConsumer<C>;
+
+    fn deref(&self) -> &BaseConsumer<C> {
+        &self.0
+    }
+}
+
+impl<C: ConsumerContext> Drop for ClosingConsumer<C> {
+    fn drop(&mut self) {
+        if self.close_queue().is_ok() {
+            while !self.closed() {
+                self.poll(Duration::from_millis(1));
+            }
+        }
+    }
+}
 
 /// A client that does nothing of its own but log through `tracing`.
 pub(super) struct LoggedClient;

@@ -7,7 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidings_wire::{Stored, Topic};
 
-use super::client::LoggedClient;
+use super::client::{ClosingConsumer, LoggedClient};
 use super::config::{KafkaConfig, Pace};
 use super::names::Names;
 use super::outage::{Outage, log_error};
@@ -16,7 +16,7 @@ use crate::{Follower, LogError};
 
 /// Fetches partitions, each from a given offset. In no group.
 pub(super) struct Fetcher {
-    consumer: BaseConsumer<LoggedClient>,
+    consumer: ClosingConsumer<LoggedClient>,
     names: Arc<Names>,
     /// The next offset of each partition that is fetched.
     next: HashMap<(Topic, i32), i64>,
@@ -30,12 +30,12 @@ impl Fetcher {
         names: Arc<Names>,
         pace: Pace,
     ) -> Result<Self, LogError> {
-        let consumer = config
+        let consumer: BaseConsumer<LoggedClient> = config
             .fetching(&names.group("fetcher"), pace)
             .create_with_context(LoggedClient)
             .map_err(|err| log_error("creating a consumer", &err))?;
         Ok(Self {
-            consumer,
+            consumer: consumer.into(),
             names,
             next: HashMap::new(),
             outage: Outage::default(),

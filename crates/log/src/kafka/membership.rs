@@ -10,14 +10,14 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
-use super::client::{log_client_error, log_line};
+use super::client::{ClosingConsumer, log_client_error, log_line};
 use super::config::KafkaConfig;
 use super::outage::{Outage, log_error};
 use crate::LogError;
 
 /// A member of a consumer group that fetches nothing.
 pub(super) struct Membership {
-    consumer: BaseConsumer<GroupContext>,
+    consumer: ClosingConsumer<GroupContext>,
     max_poll_interval: Duration,
     polled: Instant,
     outage: Outage,
@@ -49,7 +49,7 @@ impl Membership {
             .subscribe(topics)
             .map_err(|err| log_error("joining a group", &err))?;
         Ok(Self {
-            consumer,
+            consumer: consumer.into(),
             max_poll_interval: config.max_poll_interval(),
             polled: Instant::now(),
             outage: Outage::default(),
@@ -128,7 +128,7 @@ impl Membership {
 impl Drop for Membership {
     /// Leaves the group, so that the others need not wait for the session to
     /// end. The consumer waits for its last commits and polls until it has
-    /// left: some 100 ms. Meanwhile nobody would answer a revocation, and it
+    /// left. Meanwhile nobody would answer a revocation, and it
     /// would wait for ever: so from here on they answer themselves.
     fn drop(&mut self) {
         self.context().leaving.store(true, Ordering::Relaxed);

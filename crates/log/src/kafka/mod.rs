@@ -65,7 +65,7 @@ use crate::{
     ProjectionSource, SequencerLog,
 };
 use appender::ThreadedAppender;
-use client::LoggedClient;
+use client::{ClosingConsumer, LoggedClient};
 use fetcher::Fetcher;
 use names::Names;
 use outage::log_error;
@@ -88,10 +88,10 @@ pub struct KafkaLog {
     partitions: i32,
     /// Asks, and never fetches: on the connection of a consumer that fetches,
     /// the answer would wait for the fetch to end.
-    reader: BaseConsumer<LoggedClient>,
+    reader: ClosingConsumer<LoggedClient>,
     appender: Arc<ThreadedAppender>,
     /// As `reader`, one for each group that was asked about.
-    groups: Mutex<HashMap<String, Arc<BaseConsumer<LoggedClient>>>>,
+    groups: Mutex<HashMap<String, Arc<ClosingConsumer<LoggedClient>>>>,
 }
 
 impl KafkaLog {
@@ -116,7 +116,7 @@ impl KafkaLog {
             config,
             names,
             partitions,
-            reader,
+            reader: reader.into(),
             appender,
             groups: Mutex::default(),
         })
@@ -156,7 +156,7 @@ impl KafkaLog {
     }
 
     /// The client that asks as a group of this name.
-    fn group(&self, consumer: &str) -> Result<Arc<BaseConsumer<LoggedClient>>, LogError> {
+    fn group(&self, consumer: &str) -> Result<Arc<ClosingConsumer<LoggedClient>>, LogError> {
         let mut groups = self.groups.lock();
         if let Some(client) = groups.get(consumer) {
             return Ok(Arc::clone(client));
@@ -166,7 +166,7 @@ impl KafkaLog {
             .fetching(&self.names.group(consumer), Pace::Idle)
             .create_with_context(LoggedClient)
             .map_err(|err| log_error("creating a client", &err))?;
-        let client = Arc::new(client);
+        let client = Arc::new(ClosingConsumer::from(client));
         groups.insert(consumer.to_owned(), Arc::clone(&client));
         Ok(client)
     }
