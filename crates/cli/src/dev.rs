@@ -96,7 +96,9 @@ pub(crate) async fn run(args: DevArgs) -> Result<ExitCode> {
     let token = auth.issue(&claims()?)?;
     let certificate = args.tls.load()?;
     let scheme = if certificate.is_some() { "wss" } else { "ws" };
-    let listener = http::listen(args.listen).await?.certificate(certificate);
+    let listener = http::listen(args.listen).await?;
+    let listener = listener.certificate(certificate);
+    let listener = listener.bounds(args.limits.bounds());
     let address = listener.local_addr()?;
 
     let health = Health::new(metrics);

@@ -168,7 +168,7 @@ async fn neither_texts_nor_secrets_are_logged() {
     let path = dir.path().join("log");
     let file = std::fs::File::create(&path).expect("a file");
     let data = dir.path().join("data");
-    let dev = Dev::start_logging(&data, "127.0.0.1:0", "debug", file.into());
+    let dev = Dev::start_logging(&data, "127.0.0.1:0", "trace", file.into());
     let alice = dev.token("alice");
     let mut socket = SocketClient::connect(&dev.url, &alice)
         .await
@@ -204,7 +204,7 @@ async fn neither_texts_nor_secrets_are_logged() {
     assert_eq!(dev.stop(), Some(0));
 
     let log = std::fs::read_to_string(&path).expect("the log");
-    assert!(log.contains("DEBUG") && log.lines().count() > 10, "{log}");
+    assert!(log.contains("TRACE"), "everything is logged that may be");
     let secret = std::fs::read_to_string(data.join("jwt-secret")).expect("the secret");
     let signature = alice.rsplit('.').next().expect("a part");
     for hidden in [

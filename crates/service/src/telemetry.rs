@@ -4,7 +4,11 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -59,18 +63,28 @@ pub fn init(format: LogFormat, filter: &str) -> Result<MetricsHandle> {
 pub fn init_logs(format: LogFormat, filter: &str) -> Result<()> {
     let filter = EnvFilter::try_new(filter)
         .with_context(|| format!("TIDINGS_LOG: {filter:?} is not a log filter"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
         LogFormat::Human => {
             use std::io::IsTerminal;
             let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(colours).with_target(false).try_init()
+            lines.with_ansi(colours).with_target(false).boxed()
         }
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    }
-    .map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let harmless = filter_fn(|line| !tells_what_was_said(line.target(), *line.level()));
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines.with_filter(harmless))
+        .try_init()
+        .map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+}
+
+/// Whether lines of this kind hold whole frames, with tokens and texts. They
+/// are left out whatever the filter says.
+fn tells_what_was_said(target: &str, level: Level) -> bool {
+    let library = target.split("::").next().unwrap_or_default();
+    level == Level::TRACE && ["tungstenite", "tokio_tungstenite"].contains(&library)
 }
 
 /// Makes the process' metrics go to one recorder. A second call gives the

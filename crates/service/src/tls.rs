@@ -21,8 +21,6 @@ use tokio_rustls::server::TlsStream;
 
 /// How often it is looked whether the files are other ones.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How long a client may take for its handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// With what clients are served over TLS.
 #[derive(Clone, Debug, clap::Args)]
@@ -127,10 +125,9 @@ impl Certificate {
     ///
     /// # Errors
     /// The client's: it speaks no TLS, takes none of our versions or not this
-    /// certificate, is gone, or took longer than ten seconds.
+    /// certificate, or is gone. How long it may take is the caller's business.
     pub async fn accept(&self, tcp: TcpStream) -> io::Result<Stream> {
-        let handshake = TlsAcceptor::from(self.current()).accept(tcp);
-        let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await??;
+        let stream = TlsAcceptor::from(self.current()).accept(tcp).await?;
         Ok(Stream::Tls(Box::new(stream)))
     }
 }

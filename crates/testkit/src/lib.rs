@@ -20,7 +20,7 @@ mod waiting;
 
 pub use collector::{CollectedSpan, Collector};
 pub use kafka::SecureKafka;
-pub use redis::OwnRedis;
+pub use redis::{OwnRedis, SecureRedis};
 pub use servers::{
     Servers, brokers, elasticsearch_url, fresh_database, fresh_name, fresh_prefix, mongodb_uri,
     redis_url, registry_url, search_url, servers,

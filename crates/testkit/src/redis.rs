@@ -1,10 +1,12 @@
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::servers::{folder_of, free_port, run, wait_until_ready};
+use crate::servers::{command, folder_of, free_port, run, wait_until_ready};
 
 /// A Redis of a test's own, to be stopped, killed and started again.
 pub struct OwnRedis {
@@ -98,4 +100,53 @@ fn start_on(port: &str) -> Result<Child> {
     let server = run("redis", port, &folder, Stdio::null(), Stdio::null())?;
     wait_until_ready("redis", port, &server)?;
     Ok(server)
+}
+
+/// A Redis of a test's own that speaks TLS, and knows one user by a password.
+pub struct SecureRedis {
+    port: String,
+    server: Child,
+}
+
+impl SecureRedis {
+    /// Starts one that shows this certificate.
+    ///
+    /// # Errors
+    /// Where it does not come up: a redis-server may be built without TLS.
+    pub fn start(certificate: &Path, key: &Path, user: &str, password: &str) -> Result<Self> {
+        let (plain, port) = (free_port()?, free_port()?);
+        let folder = folder_of(&format!("redis-{port}"))?;
+        let properties = folder.join("secure.conf");
+        let text = format!(
+            "tls-port {port}\ntls-auth-clients no\ntls-cert-file {certificate}\n\
+             tls-key-file {key}\ntls-ca-cert-file {certificate}\n\
+             user {user} on >{password} ~* &* +@all\n",
+            certificate = certificate.display(),
+            key = key.display(),
+        );
+        fs::write(&properties, text)?;
+        let server = command("redis", &plain, &folder)
+            .arg("--properties")
+            .arg(&properties)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("scripts/servers")?;
+        let redis = Self { port, server };
+        wait_until_ready("redis", &plain, &redis.server)?;
+        Ok(redis)
+    }
+
+    /// Where it is: `127.0.0.1:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for SecureRedis {
+    fn drop(&mut self) {
+        self.server.kill().ok();
+        self.server.wait().ok();
+    }
 }

@@ -82,7 +82,15 @@ impl Problem {
 
     /// The body is said to be no JSON.
     pub(crate) fn unsupported_media_type() -> Self {
-        let detail = "Content-Type: the body must be application/json.";
+        Self::unsupported("Content-Type: the body must be application/json.")
+    }
+
+    /// The body is said to be compressed.
+    pub(crate) fn unsupported_coding() -> Self {
+        Self::unsupported("Content-Encoding: the body must not be compressed.")
+    }
+
+    fn unsupported(detail: &'static str) -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",

@@ -90,6 +90,9 @@ impl<S: Send + Sync> FromRequest<S> for JsonText {
         if !is_json(request.headers()) {
             return Err(Problem::unsupported_media_type());
         }
+        if is_coded(request.headers()) {
+            return Err(Problem::unsupported_coding());
+        }
         let read = timeout(BODY_TIMEOUT, read(request.into_body()));
         let bytes = read
             .await
@@ -108,6 +111,14 @@ fn is_json(headers: &HeaderMap) -> bool {
     };
     let essence = kind.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
+}
+
+/// Whether the body would have to be unpacked, as small ones may become large.
+fn is_coded(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(header::CONTENT_ENCODING);
+    codings
+        .into_iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 async fn read(body: Body) -> Result<Vec<u8>, Problem> {

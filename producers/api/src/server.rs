@@ -5,6 +5,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use tidings_edge::{Caller, Edge};
+use tidings_service::http::Guest;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::problem::Problem;
@@ -40,9 +41,15 @@ impl FromRequestParts<Api> for Caller {
             let detail = "Authorization: a Bearer token is needed.";
             Problem::unauthorized(None, detail.to_owned())
         })?;
-        api.edge
+        let caller = api
+            .edge
             .authenticate(token)
-            .map_err(|error| Problem::unauthorized(Some("invalid_token"), format!("{error}.")))
+            .map_err(|error| Problem::unauthorized(Some("invalid_token"), format!("{error}.")))?;
+        // Where it is evicted already, its connection ends anyhow.
+        if let Some(guest) = parts.extensions.get::<Guest>() {
+            let _ = guest.known();
+        }
+        Ok(caller)
     }
 }
 

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use tidings_service::http::Bounds;
+
 /// How an edge behaves. [`Default`] is what the protocol says.
 #[derive(Clone, Debug)]
 pub struct EdgeConfig {
@@ -67,6 +69,25 @@ pub struct LimitArgs {
         default_value_t = 100_000
     )]
     pub max_connections: usize,
+    /// Connections without a token yet, at once; one more ends the oldest (0: no limit)
+    #[arg(
+        long,
+        env = "TIDINGS_UNAUTHENTICATED_CONNECTIONS",
+        value_name = "N",
+        default_value_t = 10_000
+    )]
+    pub unauthenticated_connections: usize,
+}
+
+impl LimitArgs {
+    /// What is expected of clients on the port.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            unauthenticated: self.unauthenticated_connections,
+            ..Bounds::default()
+        }
+    }
 }
 
 impl Default for LimitArgs {
@@ -76,6 +97,7 @@ impl Default for LimitArgs {
             searches_per_minute: 60,
             connections_per_user: 20,
             max_connections: 100_000,
+            unauthenticated_connections: 10_000,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tidings_service::http::Paced;
 use tidings_service::tls;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
@@ -48,12 +49,13 @@ impl Connection {
                 return None;
             }
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<tls::Stream>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<Paced>>() else {
             tracing::error!("sockets are served on this crate's own connections only");
             return None;
         };
         let read = parts.read_buf.into();
-        Some(Self::new(parts.io.into_inner(), read, max_bytes))
+        let stream = parts.io.into_inner().into_inner();
+        Some(Self::new(stream, read, max_bytes))
     }
 
     /// A connection from which `read` was read already.
@@ -72,6 +74,18 @@ impl Connection {
             unflushed: false,
             ended: false,
             max_bytes,
+        }
+    }
+
+    /// From now on takes messages of up to so many bytes. To be called when a
+    /// message was read.
+    pub(crate) fn set_max_bytes(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
+        if let Some(context) = &mut self.context {
+            context.set_config(|config| {
+                config.max_frame_size = Some(max_bytes);
+                config.max_message_size = Some(max_bytes);
+            });
         }
     }
 
@@ -136,6 +150,14 @@ impl Connection {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         if self.ended {
             return Poll::Ready(None);
+        }
+        // Whoever does not read is not read from: the answers to its pings
+        // would pile up.
+        if self.stream.blocked
+            && let Err(error) = ready!(self.poll_flush(cx))
+        {
+            self.ended = true;
+            return Poll::Ready(Some(Err(error)));
         }
         let read = match &self.context {
             Some(_) => Ok(()),
@@ -368,6 +390,39 @@ mod tests {
         let mut answer = [0; 2];
         client.read_exact(&mut answer).await.unwrap();
         assert_eq!(answer, [0x88, 0]);
+    }
+
+    #[tokio::test]
+    async fn who_pings_and_does_not_read_is_not_read_from() {
+        let (mut connection, client) = connected(Vec::new()).await;
+        let mut ping = Frame::ping(vec![b'x'; 125]);
+        ping.header_mut().mask = Some([0; 4]);
+        let mut pings = Vec::new();
+        for _ in 0..100 {
+            ping.clone().format(&mut pings).unwrap();
+        }
+        let (mut taken, mut refused) = (0, 0);
+        while refused < 100 {
+            // Whole frames or not: what is cut off goes on with the next write.
+            let rest = &pings[taken % pings.len()..];
+            match client.try_write(rest) {
+                Ok(written) => (taken, refused) = (taken + written, 0),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    refused += 1;
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert!(taken < 64 << 20, "{taken} bytes were read");
+            while let Poll::Ready(read) = poll_once(&mut connection) {
+                read.unwrap().unwrap();
+            }
+        }
+        assert!(connection.stream.blocked);
+    }
+
+    fn poll_once(connection: &mut Connection) -> Poll<Option<Result<Message, Error>>> {
+        connection.poll_recv(&mut Context::from_waker(std::task::Waker::noop()))
     }
 
     #[tokio::test]

@@ -11,19 +11,16 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use hyper::upgrade::OnUpgrade;
+use tidings_service::http::Guest;
 
 use crate::close::CloseReason;
 use crate::connection::Connection;
+use crate::place::Place;
 use crate::session;
 use crate::shared::Shared;
 
 /// The subprotocol, which clients may name.
 const SUBPROTOCOL: &str = "tidings.v1";
-/// Frames are read up to this many times the allowed size, so that one that is
-/// only somewhat too large is read to its end and its sender hears why the
-/// connection is closed.
-const READ_MARGIN: usize = 4;
-
 /// How long the end of a connection may take to be sent.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -49,8 +46,9 @@ async fn upgrade(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         let retry = [(header::RETRY_AFTER, "5")];
         return (StatusCode::SERVICE_UNAVAILABLE, retry, "draining\n").into_response();
     }
-    let slot = Slot::take(&shared);
-    shared.sessions.spawn(serve(upgrade, slot));
+    let guest = parts.extensions.remove::<Guest>();
+    let sessions = shared.sessions.clone();
+    sessions.spawn(serve(upgrade, Arrival { shared, guest }));
     handshake
         .protocols([SUBPROTOCOL])
         .on_upgrade(|_| future::ready(()))
@@ -66,42 +64,40 @@ fn never() -> OnUpgrade {
 /// Futures hold whatever any of their states needs, and once more for each
 /// future around them. So what a phase needs is boxed, and the connection is
 /// lent: one that does nothing is then as small as it can be.
-async fn serve(upgrade: OnUpgrade, slot: Slot) {
-    let max_bytes = slot.shared.config.max_frame_bytes * READ_MARGIN;
-    let Some(mut connection) = Box::pin(Connection::take_over(upgrade, max_bytes)).await else {
+async fn serve(upgrade: OnUpgrade, arrival: Arrival) {
+    let taking = Box::pin(Connection::take_over(upgrade, session::HELLO_BYTES));
+    let Some(mut connection) = taking.await else {
         return;
     };
-    if slot.is_over {
+    if Place::is_there(&arrival.shared) {
+        session::run(&arrival, &mut connection).await;
+    } else {
         let reason = Some(CloseReason::TooManyConnections);
         Box::pin(session::close(&mut connection, reason)).await;
-    } else {
-        session::run(&slot.shared, &mut connection).await;
     }
     let shutdown = Box::pin(connection.shutdown());
     tokio::time::timeout(SHUTDOWN_TIMEOUT, shutdown).await.ok();
 }
 
-/// A connection's place among those this edge takes.
-struct Slot {
-    shared: Arc<Shared>,
-    /// There are too many already.
-    is_over: bool,
+/// A connection that has come to this edge, to its end.
+pub(crate) struct Arrival {
+    pub(crate) shared: Arc<Shared>,
+    /// What it is to the port; none where that does not count.
+    guest: Option<Guest>,
 }
 
-impl Slot {
-    fn take(shared: &Arc<Shared>) -> Self {
-        let before = shared.connections.fetch_add(1, Ordering::AcqRel);
-        let most = shared.config.limits.max_connections;
-        Self {
-            shared: Arc::clone(shared),
-            is_over: most > 0 && before >= most,
-        }
+impl Arrival {
+    /// The client has shown a token. False where that is too late.
+    pub(crate) fn is_known(&self) -> bool {
+        self.guest.as_ref().is_none_or(Guest::known)
     }
-}
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.shared.connections.fetch_sub(1, Ordering::AcqRel);
+    /// Returns when it has to go before that.
+    pub(crate) async fn evicted(&self) {
+        match &self.guest {
+            Some(guest) => guest.evicted().await,
+            None => future::pending().await,
+        }
     }
 }
 
@@ -113,7 +109,7 @@ async fn index() -> Html<&'static str> {
 mod tests {
     use super::*;
 
-    fn size_of_future<F: Future>(_: impl FnOnce(OnUpgrade, Slot) -> F) -> usize {
+    fn size_of_future<F: Future>(_: impl FnOnce(OnUpgrade, Arrival) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -50,6 +50,7 @@ mod metrics;
 mod outbox;
 mod outcome;
 mod peer;
+mod place;
 mod presence;
 mod progress;
 mod questions;

@@ -39,7 +39,9 @@ async fn run(args: EdgeArgs) -> Result<()> {
     let Some(edge) = connect(&args, auth, health.clone(), &stop).await? else {
         return Ok(());
     };
-    let listener = http::listen(args.listen).await?.certificate(certificate);
+    let listener = http::listen(args.listen).await?;
+    let listener = listener.certificate(certificate);
+    let listener = listener.bounds(args.limits.bounds());
     // The port stays open while it drains, so that /readyz can say so.
     let serving = CancellationToken::new();
     let server = tokio::spawn(http::serve(

@@ -16,9 +16,11 @@ use crate::close::CloseReason;
 use crate::commands;
 use crate::connection::Connection;
 use crate::forward::{self, ForwardRequest};
+use crate::http::Arrival;
 use crate::load;
 use crate::outbox::Outbox;
 use crate::peer::Reply;
+use crate::place::Place;
 use crate::presence;
 use crate::rendering;
 use crate::shared::Shared;
@@ -32,10 +34,21 @@ const BYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Why a session ended: with a reason to tell, or with nobody there any more.
 type Ended = Option<CloseReason>;
 
-/// Serves a connection to its end.
-pub(crate) async fn run(shared: &Arc<Shared>, ws: &mut Connection) {
-    let ended = match Box::pin(open(shared, ws)).await {
-        Ok(joined) => converse(shared, ws, &joined.socket).await,
+/// How large a hello may be, in bytes: as large as a request's head, which
+/// carries the same token. Who has not said it yet gets no more memory.
+pub(crate) const HELLO_BYTES: usize = 16 * 1024;
+/// Frames are read up to this many times the allowed size, so that one that is
+/// only somewhat too large is read to its end and its sender hears why the
+/// connection is closed.
+const READ_MARGIN: usize = 4;
+
+/// Serves a connection to its end. It may be evicted until there is a good
+/// hello.
+pub(crate) async fn run(arrival: &Arrival, ws: &mut Connection) {
+    let ended = match Box::pin(open(arrival, ws)).await {
+        Ok(Some(joined)) => converse(joined.shared(), ws, &joined.socket).await,
+        // Others need its place now.
+        Ok(None) => return,
         Err(ended) => ended,
     };
     Box::pin(close(ws, ended)).await;
@@ -43,30 +56,39 @@ pub(crate) async fn run(shared: &Arc<Shared>, ws: &mut Connection) {
 
 /// A socket in the hub, for as long as its session lasts.
 struct Joined {
-    shared: Arc<Shared>,
+    place: Place,
     socket: Arc<Socket>,
+}
+
+impl Joined {
+    fn shared(&self) -> &Arc<Shared> {
+        self.place.shared()
+    }
 }
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        let left = self.shared.hub.disconnect(&self.socket);
-        presence::changed(&self.shared, &self.socket.peer, left);
+        let shared = self.shared();
+        let left = shared.hub.disconnect(&self.socket);
+        presence::changed(shared, &self.socket.peer, left);
         for key in self.socket.peer.lanes.close() {
-            self.shared.inflight.forget(key, &self.socket);
+            shared.inflight.forget(key, &self.socket);
         }
-        self.shared.metrics.sockets.decrement(1.0);
+        shared.metrics.sockets.decrement(1.0);
         tracing::debug!(session_id = %self.socket.peer.id, "closed");
     }
 }
 
-/// Waits for the hello, finds the user's conversations, and welcomes them.
-async fn open(shared: &Arc<Shared>, ws: &mut Connection) -> Result<Joined, Ended> {
+/// Waits for the hello, finds the user's conversations, and welcomes them; none
+/// where the connection was evicted before.
+async fn open(arrival: &Arrival, ws: &mut Connection) -> Result<Option<Joined>, Ended> {
+    let shared = &arrival.shared;
     let config = &shared.config;
-    let hello = timeout(
-        config.hello_timeout,
-        first_frame(ws, config.max_frame_bytes),
-    );
-    let text = hello.await.map_err(|_| CloseReason::HelloMissing)??;
+    let hello = timeout(config.hello_timeout, first_frame(ws));
+    let text = tokio::select! {
+        hello = hello => hello.map_err(|_| CloseReason::HelloMissing)??,
+        () = arrival.evicted() => return Ok(None),
+    };
     let Ok(ClientFrame::Hello { token }) = ClientFrame::parse(&text) else {
         return Err(Some(CloseReason::NotAuthorized));
     };
@@ -74,6 +96,11 @@ async fn open(shared: &Arc<Shared>, ws: &mut Connection) -> Result<Joined, Ended
         tracing::debug!(%error, "a token was refused");
         CloseReason::NotAuthorized
     })?;
+    if !arrival.is_known() {
+        return Ok(None);
+    }
+    let place = Place::take(shared).ok_or(CloseReason::TooManyConnections)?;
+    ws.set_max_bytes(config.max_frame_bytes * READ_MARGIN);
     let caught_up = timeout(config.hello_timeout, shared.progress.caught_up());
     caught_up.await.map_err(|_| CloseReason::Unavailable)?;
 
@@ -90,10 +117,7 @@ async fn open(shared: &Arc<Shared>, ws: &mut Connection) -> Result<Joined, Ended
         .connect(&socket, config.limits.connections_per_user)
         .map_err(|_| CloseReason::TooManyConnections)?;
     shared.metrics.sockets.increment(1.0);
-    let joined = Joined {
-        shared: Arc::clone(shared),
-        socket,
-    };
+    let joined = Joined { place, socket };
     if shared.draining.load(Ordering::Acquire) {
         return Err(Some(CloseReason::Draining));
     }
@@ -113,15 +137,14 @@ async fn open(shared: &Arc<Shared>, ws: &mut Connection) -> Result<Joined, Ended
     write(ws, &socket.outbox, config.heartbeat, [welcome]).await?;
     socket.outbox.look_again();
     tracing::debug!(%session_id, "opened");
-    Ok(joined)
+    Ok(Some(joined))
 }
 
 /// The first frame that says something.
-async fn first_frame(ws: &mut Connection, max_bytes: usize) -> Result<Utf8Bytes, Ended> {
+async fn first_frame(ws: &mut Connection) -> Result<Utf8Bytes, Ended> {
     loop {
         match ws.recv().await {
-            Some(Ok(Message::Text(text))) if text.len() <= max_bytes => return Ok(text),
-            Some(Ok(Message::Text(_))) => return Err(Some(CloseReason::BadFrame)),
+            Some(Ok(Message::Text(text))) => return Ok(text),
             Some(Ok(Message::Binary(_))) => return Err(Some(CloseReason::NotAuthorized)),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Close(_))) | None => return Err(None),

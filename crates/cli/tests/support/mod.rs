@@ -21,13 +21,15 @@ impl Dev {
 
     /// Logs what `filter` says to `log`.
     pub(crate) fn start_logging(data: &Path, listen: &str, filter: &str, log: Stdio) -> Self {
-        let mut process = command()
-            .args(["dev", "--listen", listen, "--log", filter, "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the binary runs");
+        let mut command = command();
+        command.args(["dev", "--listen", listen, "--log", filter]);
+        Self::start_by(command.stderr(log), data)
+    }
+
+    /// By a command that lacks no more than the folder.
+    pub(crate) fn start_by(command: &mut Command, data: &Path) -> Self {
+        let command = command.arg("--data").arg(data).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("the binary runs");
         let stdout = process.stdout.take().expect("piped");
         let (mut url, mut token) = (None, None);
         for line in BufReader::new(stdout).lines() {

@@ -291,6 +291,30 @@ mod tests {
         assert_eq!(auth().verify(&patched), Err(AuthError::Signature));
     }
 
+    /// Whatever a token says of where its key is, the configured one counts.
+    #[test]
+    fn a_token_does_not_bring_its_key() {
+        let keys = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        keys.set_nonblocking(true).unwrap();
+        let url = format!("http://{}/keys.json", keys.local_addr().unwrap());
+        let header = Header {
+            kid: Some("../../dev/null".to_owned()),
+            jku: Some(url.clone()),
+            x5u: Some(url),
+            ..Header::default()
+        };
+        let claims = json!({"sub": "alice", "tenant": "acme", "exp": FUTURE});
+        let sign = |secret: &str| {
+            let key = EncodingKey::from_secret(secret.as_bytes());
+            auth().verify(&jsonwebtoken::encode(&header, &claims, &key).unwrap())
+        };
+        assert!(sign(SECRET).is_ok());
+        let others = sign("another-secret-of-at-least-32-bytes");
+        assert_eq!(others, Err(AuthError::Signature));
+        let asked = keys.accept().map(drop).map_err(|error| error.kind());
+        assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock));
+    }
+
     /// The key pair of RFC 8410 section 10, as PEM.
     const ED_PRIVATE: &[u8] = b"-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC

@@ -5,6 +5,7 @@
 mod commands;
 mod conditions;
 mod conversations;
+mod hostile;
 mod messages;
 mod protocol;
 mod search;

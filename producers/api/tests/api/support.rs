@@ -38,6 +38,8 @@ pub(crate) struct Setup {
     /// The edge asks a MongoDB that is not there.
     pub(crate) view_is_down: bool,
     pub(crate) messages_per_minute: u32,
+    /// What is expected of clients on the port.
+    pub(crate) bounds: http::Bounds,
 }
 
 impl Default for Setup {
@@ -46,6 +48,7 @@ impl Default for Setup {
             sequencer: true,
             view_is_down: false,
             messages_per_minute: 0,
+            bounds: http::Bounds::default(),
         }
     }
 }
@@ -85,6 +88,7 @@ impl System {
             health.clone(),
         );
         let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = listener.bounds(setup.bounds);
         let url = format!("http://{}", listener.local_addr().unwrap());
         let app = tidings_api::router(Arc::new(edge));
         let (served, stopped) = (health.clone(), stop.clone());

@@ -10,6 +10,7 @@ mod changing;
 mod closing;
 mod events;
 mod forwarding;
+mod hostile;
 mod limits;
 mod outages;
 mod questions;

@@ -55,6 +55,8 @@ pub(crate) struct Setup {
     pub(crate) config: EdgeConfig,
     /// With what the edge speaks TLS, if it does.
     pub(crate) certificate: Option<Certificate>,
+    /// What is expected of clients on the port.
+    pub(crate) bounds: http::Bounds,
     /// Where the system's edges meet.
     pub(crate) exchange: Arc<dyn Exchange>,
 }
@@ -70,6 +72,7 @@ impl Default for Setup {
             view_is_down: false,
             config: config(),
             certificate: None,
+            bounds: http::Bounds::default(),
             exchange: Arc::new(InProcess::default()),
         }
     }
@@ -119,8 +122,8 @@ impl System {
             views = views.search(Arc::new(nowhere));
         }
         let (exchange, config) = (&*setup.exchange, setup.config);
-        let certificate = setup.certificate;
-        let (edge, url) = serve_edge(exchange, config, &log, views, certificate, &stop).await;
+        let port = (setup.certificate, setup.bounds);
+        let (edge, url) = serve_edge(exchange, config, &log, views, port, &stop).await;
         let mut system = Self {
             edge,
             url,
@@ -145,8 +148,9 @@ impl System {
     /// Another edge on the same log and view.
     pub(crate) async fn another_edge(&self) -> String {
         let view = Arc::new(self.store.clone());
+        let port = (None, http::Bounds::default());
         let (edge, url) =
-            serve_edge(&*self.exchange, config(), &self.log, view, None, &self.stop).await;
+            serve_edge(&*self.exchange, config(), &self.log, view, port, &self.stop).await;
         // It lives as long as the system: its server holds it.
         drop(edge);
         url
@@ -249,7 +253,7 @@ async fn serve_edge(
     config: EdgeConfig,
     log: &Arc<dyn Log>,
     views: impl Into<Views>,
-    certificate: Option<Certificate>,
+    (certificate, bounds): (Option<Certificate>, http::Bounds),
     stop: &CancellationToken,
 ) -> (Arc<Edge>, String) {
     let health = health();
@@ -260,7 +264,7 @@ async fn serve_edge(
     let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let scheme = if certificate.is_some() { "wss" } else { "ws" };
     let url = format!("{scheme}://{}", listener.local_addr().unwrap());
-    let listener = listener.certificate(certificate);
+    let listener = listener.certificate(certificate).bounds(bounds);
     let (served, watched, stop) = (Arc::clone(&edge), health.clone(), stop.clone());
     tokio::spawn(async move {
         http::serve(listener, health, served.router(), stop)
@@ -290,6 +294,19 @@ pub(crate) fn token(user: &str) -> String {
 
 pub(crate) fn token_of(user: &str, tenant: &str, rate: Option<u32>) -> String {
     auth().issue(&claims(user, tenant, rate)).unwrap()
+}
+
+/// A token that ends within so many milliseconds.
+pub(crate) fn token_for(user: &str, ms: i64) -> String {
+    let now = Clock::system().now().0;
+    let expires_at = Timestamp(now + ms);
+    let claims = claims(user, "acme", None);
+    auth()
+        .issue(&Claims {
+            expires_at,
+            ..claims
+        })
+        .unwrap()
 }
 
 pub(crate) fn claims(user: &str, tenant: &str, rate: Option<u32>) -> Claims {

@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use rcgen::CertifiedKey;
 use serde_json::json;
 use tidings_service::tls::Certificate;
 use tidings_testkit::SocketClient;
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{Setup, System, group, send, token};
 
@@ -16,11 +19,12 @@ async fn sockets_over_tls() {
     let [chain, key] = ["chain.pem", "key.pem"].map(|name| folder.path().join(name));
     std::fs::write(&chain, cert.pem()).unwrap();
     std::fs::write(&key, signing_key.serialize_pem()).unwrap();
-    let system = System::set_up(Setup {
+    let mut setup = Setup {
         certificate: Some(Certificate::load(&chain, &key).unwrap()),
         ..Setup::default()
-    })
-    .await;
+    };
+    setup.bounds.handshake = Duration::from_millis(500);
+    let system = System::set_up(setup).await;
 
     let url = system.url.as_str();
     let connect = async |user: &str| {
@@ -46,6 +50,19 @@ async fn sockets_over_tls() {
     let refused = SocketClient::open_trusting(url, other).await;
     let error = format!("{:#}", refused.unwrap_err());
     assert!(error.contains("certificate"), "{error}");
+    // Handshakes that were begun and left end, and hold up nobody.
+    let mut left = Vec::new();
+    for _ in 0..50 {
+        let mut tcp = crate::hostile::dial(url).await;
+        tcp.write_all(&[0x16, 3, 1, 2, 0, 1]).await.unwrap();
+        left.push(tcp);
+    }
+    let sent = alice.command(&send("m5", &id, "meanwhile")).await;
+    assert_eq!(sent.unwrap()["type"], "delivered");
+    connect("carol").await;
+    for tcp in &mut left {
+        crate::hostile::ended(tcp).await;
+    }
     let in_the_clear = url.replace("wss://", "ws://");
     assert!(SocketClient::open(&in_the_clear).await.is_err());
     let sent = alice.command(&send("m4", &id, "still there")).await;
