@@ -393,39 +393,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_pings_and_does_not_read_is_not_read_from() {
-        let (mut connection, client) = connected(Vec::new()).await;
-        let mut ping = Frame::ping(vec![b'x'; 125]);
-        ping.header_mut().mask = Some([0; 4]);
-        let mut pings = Vec::new();
-        for _ in 0..100 {
-            ping.clone().format(&mut pings).unwrap();
-        }
-        let (mut taken, mut refused) = (0, 0);
-        while refused < 100 {
-            // Whole frames or not: what is cut off goes on with the next write.
-            let rest = &pings[taken % pings.len()..];
-            match client.try_write(rest) {
-                Ok(written) => (taken, refused) = (taken + written, 0),
-                Err(error) => {
-                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                    refused += 1;
-                    tokio::task::yield_now().await;
-                }
-            }
-            assert!(taken < 64 << 20, "{taken} bytes were read");
-            while let Poll::Ready(read) = poll_once(&mut connection) {
-                read.unwrap().unwrap();
-            }
-        }
-        assert!(connection.stream.blocked);
-    }
-
-    fn poll_once(connection: &mut Connection) -> Poll<Option<Result<Message, Error>>> {
-        connection.poll_recv(&mut Context::from_waker(std::task::Waker::noop()))
-    }
-
-    #[tokio::test]
     async fn one_that_is_closing_keeps_its_state() {
         let (mut connection, _client) = connected(Vec::new()).await;
         connection.send(Message::Close(None)).await.unwrap();
