@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tidings_testkit::{SocketClient, eventually_async};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -432,7 +432,7 @@ async fn json_made_to_hurt_is_answered_like_any_other() {
     let history = json!({"type": "history", "id": "h", "conversation_id": id});
     eventually_async(PATIENCE, async || {
         let page = others.alice.ask(&history).await.unwrap();
-        page["messages"][0]["content"]["text"] == Value::from(odd)
+        page["messages"][0]["content"]["text"] == odd
     })
     .await;
     others.are_served().await;
