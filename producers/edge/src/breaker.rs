@@ -1,6 +1,7 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidings_service::lifecycle::Backoff;
+use tokio::time::Instant;
 
 /// Opens after some failures in a row; lets one question through when its
 /// time is over, and closes when that one is answered.
@@ -13,8 +14,9 @@ pub(crate) struct Breaker {
 impl Breaker {
     const FAILURES: u32 = 3;
 
-    pub(crate) fn new() -> Self {
-        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
+    /// `first` and `longest` are how long it stays open.
+    pub(crate) fn new([first, longest]: [Duration; 2]) -> Self {
+        let backoff = Backoff::new(first, longest);
         Self {
             failures: 0,
             open_until: None,
@@ -35,9 +37,9 @@ impl Breaker {
     }
 
     pub(crate) fn succeeded(&mut self) {
-        if self.failures > 0 {
-            *self = Self::new();
-        }
+        self.failures = 0;
+        self.open_until = None;
+        self.backoff.reset();
     }
 
     /// Whether it is open now.
@@ -53,10 +55,12 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ViewWaits;
 
     #[test]
     fn the_breaker_opens_lets_one_through_and_closes() {
-        let (mut breaker, start) = (Breaker::new(), Instant::now());
+        let waits = ViewWaits::default().rest;
+        let (mut breaker, start) = (Breaker::new(waits), Instant::now());
         assert!(!breaker.failed(start) && !breaker.failed(start));
         assert!(breaker.may_ask(start));
         assert!(breaker.failed(start));

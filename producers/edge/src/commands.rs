@@ -14,7 +14,6 @@ use tidings_wire::frames::Request;
 use tidings_wire::{Topic, TraceParent};
 
 use crate::answer::{self, Delivered, Refusal};
-use crate::clock;
 use crate::inflight::{Entry, EntryState};
 use crate::lanes::{Room, Waiting};
 use crate::limits::Limiter;
@@ -48,7 +47,7 @@ pub(crate) fn submit(
         conversation_id,
         sender: peer.user.clone(),
         temp_id,
-        at: clock::now(),
+        at: shared.clock.now(),
         body,
     };
     let peer = Arc::clone(peer);

@@ -28,10 +28,35 @@ pub struct EdgeConfig {
     pub calls_in_flight: usize,
     /// How long one question to a view may take.
     pub view_timeout: Duration,
+    /// How long a view that failed is left alone.
+    pub view_waits: ViewWaits,
     /// How long to wait for a view that lags behind.
     pub freshness_timeout: Duration,
     /// How long commands in flight are waited for when the edge stops.
     pub drain_timeout: Duration,
+}
+
+/// How long to wait before the history view is asked again when it failed.
+/// Each wait is shortened by up to half at random.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewWaits {
+    /// Before the same question is put a second time.
+    pub second_try: Duration,
+    /// Before any is put, when several have failed in a row: at first, and at
+    /// most.
+    pub rest: [Duration; 2],
+    /// Before the memberships of a user are loaded again: at first, and at most.
+    pub load: [Duration; 2],
+}
+
+impl Default for ViewWaits {
+    fn default() -> Self {
+        Self {
+            second_try: Duration::from_millis(50),
+            rest: [Duration::from_millis(500), Duration::from_secs(5)],
+            load: [Duration::from_millis(250), Duration::from_secs(5)],
+        }
+    }
 }
 
 /// Who may ask for how much. Zero means no limit.
@@ -116,6 +141,7 @@ impl Default for EdgeConfig {
             questions_in_flight: 8,
             calls_in_flight: 64,
             view_timeout: Duration::from_secs(2),
+            view_waits: ViewWaits::default(),
             freshness_timeout: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(5),
         }

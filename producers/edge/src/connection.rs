@@ -15,6 +15,7 @@ use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
 use crate::boundary::Boundary;
+use crate::line::Line;
 
 /// What one read from a connection takes at most, in bytes. Most commands fit;
 /// a longer one takes more reads.
@@ -75,70 +76,6 @@ impl Connection {
             ended: false,
             max_bytes,
         }
-    }
-
-    /// From now on takes messages of up to so many bytes. To be called when a
-    /// message was read.
-    pub(crate) fn set_max_bytes(&mut self, max_bytes: usize) {
-        self.max_bytes = max_bytes;
-        if let Some(context) = &mut self.context {
-            context.set_config(|config| {
-                config.max_frame_size = Some(max_bytes);
-                config.max_message_size = Some(max_bytes);
-            });
-        }
-    }
-
-    /// The next message; none once the connection is closed. Answers pings and
-    /// the close frame. Nothing is lost when this is dropped before it is done.
-    pub(crate) async fn recv(&mut self) -> Option<Result<Message, Error>> {
-        poll_fn(|cx| self.poll_recv(cx)).await
-    }
-
-    /// Adds a message to those that the next [`flush`](Self::flush) sends.
-    pub(crate) async fn feed(&mut self, message: Message) -> Result<(), Error> {
-        if self.stream.blocked {
-            self.flush().await?;
-        }
-        let mut message = Some(message);
-        poll_fn(|cx| match message.take() {
-            Some(message) => {
-                self.unflushed = true;
-                match self.with_context(cx, |context, io| context.write(io, message)) {
-                    // It was taken: what blocks is what was before it.
-                    Poll::Pending => Poll::Ready(Ok(())),
-                    written => written,
-                }
-            }
-            None => Poll::Ready(Ok(())),
-        })
-        .await
-    }
-
-    /// Sends what was fed.
-    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_flush(cx)).await
-    }
-
-    /// Sends a message, and what was fed before it.
-    pub(crate) async fn send(&mut self, message: Message) -> Result<(), Error> {
-        self.feed(message).await?;
-        self.flush().await
-    }
-
-    /// Sends a close frame, or the answer to the peer's.
-    pub(crate) async fn close(&mut self) -> Result<(), Error> {
-        let mut is_closing = false;
-        poll_fn(|cx| {
-            if is_closing {
-                return self.poll_flush(cx);
-            }
-            is_closing = true;
-            closed_is_fine(ready!(
-                self.with_context(cx, |context, io| context.close(io, None))
-            ))
-        })
-        .await
     }
 
     /// Ends the connection below, so that over TLS the peer sees that nothing
@@ -216,6 +153,61 @@ impl Connection {
         if is_resting {
             self.context = None;
         }
+    }
+}
+
+impl Line for Connection {
+    /// To be called when a message was read.
+    fn set_max_bytes(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
+        if let Some(context) = &mut self.context {
+            context.set_config(|config| {
+                config.max_frame_size = Some(max_bytes);
+                config.max_message_size = Some(max_bytes);
+            });
+        }
+    }
+
+    /// Answers pings and the close frame.
+    async fn recv(&mut self) -> Option<Result<Message, Error>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    async fn feed(&mut self, message: Message) -> Result<(), Error> {
+        if self.stream.blocked {
+            self.flush().await?;
+        }
+        let mut message = Some(message);
+        poll_fn(|cx| match message.take() {
+            Some(message) => {
+                self.unflushed = true;
+                match self.with_context(cx, |context, io| context.write(io, message)) {
+                    // It was taken: what blocks is what was before it.
+                    Poll::Pending => Poll::Ready(Ok(())),
+                    written => written,
+                }
+            }
+            None => Poll::Ready(Ok(())),
+        })
+        .await
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        let mut is_closing = false;
+        poll_fn(|cx| {
+            if is_closing {
+                return self.poll_flush(cx);
+            }
+            is_closing = true;
+            closed_is_fine(ready!(
+                self.with_context(cx, |context, io| context.close(io, None))
+            ))
+        })
+        .await
     }
 }
 
@@ -395,7 +387,8 @@ mod tests {
     #[tokio::test]
     async fn one_that_is_closing_keeps_its_state() {
         let (mut connection, _client) = connected(Vec::new()).await;
-        connection.send(Message::Close(None)).await.unwrap();
+        connection.feed(Message::Close(None)).await.unwrap();
+        connection.flush().await.unwrap();
         assert!(!rests(&mut connection).await);
     }
 }

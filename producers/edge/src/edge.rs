@@ -8,13 +8,15 @@ use parking_lot::Mutex;
 use tidings_log::Log;
 use tidings_service::auth::{Auth, AuthError, Claims};
 use tidings_service::health::Health;
-use tidings_signals::{Exchange, InProcess};
+use tidings_signals::{Exchange, Heard, InProcess, Signals};
 use tidings_wire::{Codec, Topic};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::blocking::Blocking;
 use crate::caller::{Caller, Callers};
+use crate::clock::Clock;
 use crate::config::EdgeConfig;
 use crate::freshness::Freshness;
 use crate::http;
@@ -88,56 +90,24 @@ impl Edge {
         auth: Auth,
         health: Health,
     ) -> Self {
-        let Views { history, search } = views.into();
         let (signals, heard) = exchange.attach();
-        let partitions = log.partitions();
-        let count = partitions as usize;
-        let metrics = Arc::new(Metrics::new());
-        let view = Arc::new(View::new(
-            history,
-            config.view_timeout,
-            Arc::clone(&metrics),
-        ));
-        let per_minute = config.limits.searches_per_minute;
-        let searches = Searches::new(search, per_minute, config.view_timeout);
-        let shared = Arc::new(Shared {
-            freshness: Freshness::new(Arc::clone(&view), config.freshness_timeout),
+        let parts = Parts {
             config,
-            runtime: Handle::current(),
             log,
-            partitions,
             codec,
+            views: views.into(),
             auth,
-            metrics,
-            hub: Hub::default(),
-            inflight: InFlight::default(),
-            recent: Recent::new(RECENT_DECISIONS),
-            ring: Ring::new(count, RECENT_CHANGES),
-            filling_ring: tokio::sync::Mutex::new(()),
-            progress: Progress::new(count),
-            view,
-            limits: Limits::default(),
-            sizes: Sizes::new(KNOWN_SIZES),
-            searches,
             signals,
-            presences: Presences::default(),
-            typing: Limits::default(),
-            callers: Callers::default(),
-            remembered: Mutex::default(),
-            connections: AtomicUsize::new(0),
-            sessions: TaskTracker::new(),
-            draining: AtomicBool::new(false),
-            stop: CancellationToken::new(),
-        });
+            clock: Clock::system(),
+            blocking: Blocking::Aside,
+        };
+        let shared = share(parts, heard);
+        tokio::spawn(measure_lag(Arc::clone(&shared)));
         let reader = Reader::new(Arc::clone(&shared), health.condition("log"));
         let reader = std::thread::Builder::new()
             .name("edge-reader".into())
             .spawn(|| reader.run())
             .expect("a process can start one more thread");
-        let polled = Arc::clone(&shared);
-        tokio::spawn(async move { polled.freshness.poll(count, polled.stop.clone()).await });
-        tokio::spawn(measure_lag(Arc::clone(&shared)));
-        tokio::spawn(presence::listen(Arc::clone(&shared), heard));
         Self {
             shared,
             health,
@@ -195,6 +165,71 @@ impl Edge {
             }
         }
     }
+}
+
+/// What an edge is made of.
+pub(crate) struct Parts {
+    pub(crate) config: EdgeConfig,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) codec: Codec,
+    pub(crate) views: Views,
+    pub(crate) auth: Auth,
+    pub(crate) signals: Arc<dyn Signals>,
+    pub(crate) clock: Clock,
+    pub(crate) blocking: Blocking,
+}
+
+/// What all parts of an edge share, and the tasks that are at work for all.
+pub(crate) fn share(parts: Parts, heard: Heard) -> Arc<Shared> {
+    let config = parts.config;
+    let partitions = parts.log.partitions();
+    let count = partitions as usize;
+    let metrics = Arc::new(Metrics::new());
+    let Views { history, search } = parts.views;
+    let view = View::new(
+        history,
+        config.view_timeout,
+        config.view_waits,
+        Arc::clone(&metrics),
+    );
+    let view = Arc::new(view);
+    let per_minute = config.limits.searches_per_minute;
+    let searches = Searches::new(search, per_minute, config.view_timeout);
+    let shared = Arc::new(Shared {
+        freshness: Freshness::new(Arc::clone(&view), config.freshness_timeout),
+        config,
+        runtime: Handle::current(),
+        log: parts.log,
+        partitions,
+        codec: parts.codec,
+        clock: parts.clock,
+        blocking: parts.blocking,
+        auth: parts.auth,
+        metrics,
+        hub: Hub::default(),
+        inflight: InFlight::default(),
+        recent: Recent::new(RECENT_DECISIONS),
+        ring: Ring::new(count, RECENT_CHANGES),
+        filling_ring: tokio::sync::Mutex::new(()),
+        progress: Progress::new(count),
+        view,
+        limits: Limits::default(),
+        sizes: Sizes::new(KNOWN_SIZES),
+        searches,
+        signals: parts.signals,
+        presences: Presences::default(),
+        typing: Limits::default(),
+        callers: Callers::default(),
+        remembered: Mutex::default(),
+        connections: AtomicUsize::new(0),
+        sessions: TaskTracker::new(),
+        draining: AtomicBool::new(false),
+        stop: CancellationToken::new(),
+    });
+    let polled = Arc::clone(&shared);
+    tokio::spawn(async move { polled.freshness.poll(count, polled.stop.clone()).await });
+    tokio::spawn(presence::listen(Arc::clone(&shared), heard));
+    shared
 }
 
 impl Drop for Edge {

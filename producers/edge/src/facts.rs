@@ -83,8 +83,7 @@ pub(crate) async fn find(shared: &Arc<Shared>, about: About<'_>) -> Result<Facts
         let (shared, id, key) = (Arc::clone(shared), about.conversation_id, about.key());
         move || undecided_commands(&shared, &undecided, &[id], &[key])
     };
-    let found = tokio::task::spawn_blocking(searching).await;
-    match found.map_err(|_| Code::Unavailable)? {
+    match shared.blocking.call(searching).await? {
         Ok(found) if found.is_empty() => Err(Code::NotFound),
         Ok(_) => decided(shared, about).await,
         Err(error) => {
@@ -110,17 +109,7 @@ async fn stored(shared: &Arc<Shared>, about: About<'_>) -> Result<Option<Facts>,
 
 /// The facts of a message that is in the log and may not be decided yet.
 async fn decided(shared: &Arc<Shared>, about: About<'_>) -> Result<Facts, Code> {
-    let mut batches = shared.progress.batches();
-    let decided = async {
-        loop {
-            if let Some(recent) = at_hand(shared, about) {
-                return recent;
-            }
-            if batches.changed().await.is_err() {
-                return Err(Code::Unavailable);
-            }
-        }
-    };
+    let decided = shared.progress.wait_for(|| at_hand(shared, about));
     match tokio::time::timeout(DECISION_TIMEOUT, decided).await {
         Ok(decided) => decided,
         // One that was sent again is decided as a repetition of what the view
@@ -133,17 +122,11 @@ async fn decided(shared: &Arc<Shared>, about: About<'_>) -> Result<Facts, Code> 
 async fn read_to_end(shared: &Arc<Shared>, partition: i32) -> Result<(), Code> {
     let log = Arc::clone(&shared.log);
     let ask = move || log.watermarks(Topic::MessageDelivered, partition);
-    let asked = tokio::task::spawn_blocking(ask).await;
-    let Ok(Ok((_, end))) = asked else {
+    let Ok((_, end)) = shared.blocking.call(ask).await? else {
         return Err(Code::Unavailable);
     };
-    let mut batches = shared.progress.batches();
-    let read = async {
-        while shared.progress.next(partition) < end {
-            batches.changed().await.map_err(|_| Code::Unavailable)?;
-        }
-        Ok(())
-    };
+    let progress = &shared.progress;
+    let read = progress.wait_for(|| (progress.next(partition) >= end).then_some(()));
     let read = tokio::time::timeout(DECISION_TIMEOUT, read).await;
-    read.unwrap_or(Err(Code::Unavailable))
+    read.map_err(|_| Code::Unavailable)
 }

@@ -11,7 +11,6 @@ use tidings_domain::{
 use tokio::sync::OnceCell;
 
 use crate::answer::Refusal;
-use crate::clock;
 use crate::commands;
 use crate::facts::{self, About};
 use crate::freshness::Age;
@@ -70,7 +69,7 @@ pub(crate) fn submit(
     request: ForwardRequest,
     mut reply: impl FnMut(&TempId) -> Reply,
 ) -> Result<(), Refusal> {
-    let (taken, at) = (Instant::now(), clock::now());
+    let (taken, at) = (Instant::now(), shared.clock.now());
     shared.metrics.command("forward");
     let ForwardRequest {
         temp_id,

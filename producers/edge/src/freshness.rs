@@ -1,10 +1,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::bulletin::Bulletin;
 use crate::view::{Unavailable, View};
 
 /// The pause between two looks at the view's positions, while it moves.
@@ -16,7 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// one poller.
 pub(crate) struct Freshness {
     view: Arc<View>,
-    known: watch::Sender<Known>,
+    known: Bulletin<Known>,
     waiting: AtomicUsize,
     wanted: Notify,
     timeout: Duration,
@@ -43,7 +45,7 @@ pub(crate) enum Age {
 
 impl Freshness {
     pub(crate) fn new(view: Arc<View>, timeout: Duration) -> Self {
-        let known = watch::Sender::new(Known {
+        let known = Bulletin::new(Known {
             asked: None,
             offsets: None,
         });
@@ -76,17 +78,17 @@ impl Freshness {
                     })
                 })
         };
-        let mut known = self.known.subscribe();
-        if covers(&known.borrow_and_update()) {
+        if covers(&self.known.get()) {
             return Ok(());
         }
         let _waiting = self.wait_for_poller();
         let failed = |known: &Known| known.asked >= Some(now) && known.offsets.is_none();
-        let answer = known.wait_for(|known| covers(known) || failed(known));
-        match tokio::time::timeout(self.timeout, answer).await {
-            Ok(Ok(known)) if covers(&known) => Ok(()),
-            _ => Err(Unavailable),
-        }
+        let answer = self.known.wait_for(|known| {
+            let covered = covers(known).then_some(Ok(()));
+            covered.or_else(|| failed(known).then_some(Err(Unavailable)))
+        });
+        let answer = tokio::time::timeout(self.timeout, answer).await;
+        answer.unwrap_or(Err(Unavailable))
     }
 
     /// Looks at the view's positions as long as somebody waits for them.
@@ -117,8 +119,8 @@ impl Freshness {
                     }
                     offsets
                 });
-            let moves = offsets.is_some() && self.known.borrow().offsets != offsets;
-            self.known.send_replace(Known { asked, offsets });
+            let moves = offsets.is_some() && self.known.get().offsets != offsets;
+            self.known.post(|known| *known = Known { asked, offsets });
             pause = match moves {
                 true => FIRST_PAUSE,
                 false => (pause * 3 / 2).min(LONGEST_PAUSE),

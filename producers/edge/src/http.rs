@@ -83,7 +83,7 @@ async fn serve(upgrade: OnUpgrade, arrival: Arrival) {
 pub(crate) struct Arrival {
     pub(crate) shared: Arc<Shared>,
     /// What it is to the port; none where that does not count.
-    guest: Option<Guest>,
+    pub(crate) guest: Option<Guest>,
 }
 
 impl Arrival {

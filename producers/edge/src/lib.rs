@@ -5,9 +5,12 @@
 //! edge keeps nothing: a command is in the log before it is acknowledged, and
 //! what an edge knows it can read again.
 //!
-//! * `session`: one task for each connection; `connection`: its WebSocket, at
-//!   rest between messages, which it knows by their `boundary`; `outbox`: the bounded queue of
-//!   what is to be written to it; `lanes`: its commands, in order.
+//! * `session`: one task for each connection, over a [`Line`]; `connection`: its
+//!   WebSocket, at rest between messages, which it knows by their `boundary`;
+//!   `outbox`: the bounded queue of what is to be written to it; `lanes`: its
+//!   commands, in order.
+//! * `turns`: an edge without threads and sockets; `blocking`, `bulletin`,
+//!   `clock`: what makes one that can do the same each time.
 //! * `commands`: from a frame to the log and from a decision to its `answer`;
 //!   `request`: what is to be decided; `forward`: one request that makes many;
 //!   `inflight`: what is undecided; `lookup`, `facts`: what must be known
@@ -24,8 +27,10 @@
 
 mod answer;
 mod args;
+mod blocking;
 mod boundary;
 mod breaker;
+mod bulletin;
 mod caller;
 mod clock;
 mod close;
@@ -43,6 +48,7 @@ mod hub;
 mod inflight;
 mod lanes;
 mod limits;
+mod line;
 mod load;
 mod lookup;
 mod membership;
@@ -63,6 +69,7 @@ mod session;
 mod shared;
 mod sizes;
 mod socket;
+mod turns;
 mod typing;
 mod view;
 mod views;
@@ -71,10 +78,12 @@ pub use answer::{Answer, Delivered, Pending, Refusal};
 pub use args::EdgeArgs;
 pub use caller::{Caller, Heard, Submission};
 pub use close::CloseReason;
-pub use config::{EdgeConfig, LimitArgs};
+pub use config::{EdgeConfig, LimitArgs, ViewWaits};
 pub use connect::connect;
 pub use edge::Edge;
 pub use limits::Allowance;
+pub use line::Line;
 pub use questions::{Changes, ListPage, MemberPage, Page};
 pub use search::{SearchHit, SearchPage, Suggestion};
+pub use turns::ByTurns;
 pub use views::Views;

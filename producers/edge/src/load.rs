@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidings_domain::Ownership;
 use tidings_log::{LogError, LogRange, read_ranges};
@@ -33,7 +32,8 @@ pub(crate) async fn memberships(shared: &Arc<Shared>, user: &Arc<User>) {
     }
     let (shared, user) = (Arc::clone(shared), Arc::clone(user));
     tokio::spawn(async move {
-        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+        let [first, longest] = shared.config.view_waits.load;
+        let mut backoff = Backoff::new(first, longest);
         while user.is_here() && !user.is_loaded() && !shared.stop.is_cancelled() {
             tokio::time::sleep(backoff.next_wait()).await;
             if load(&shared, &user).await.is_ok() {
@@ -91,9 +91,7 @@ async fn fill_ring(
         let (shared, gaps) = (Arc::clone(shared), gaps.clone());
         move || read_changes(&shared, &gaps, &owners)
     };
-    let changes = tokio::task::spawn_blocking(reading)
-        .await
-        .map_err(|_| Unavailable)?;
+    let changes = shared.blocking.call(reading).await?;
     let mut changes = changes.map_err(|error| {
         tracing::warn!(%error, "cannot read membership changes");
         Unavailable

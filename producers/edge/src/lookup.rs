@@ -3,14 +3,14 @@
 //! command sent again was decided longer ago than the sequencer remembers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidings_domain::{
     Code, Command, CommandBody, DEDUPE_WINDOW_MS, EDIT_WINDOW_MS, First, MessageId,
 };
 use tidings_wire::Topic;
+use tokio::time::Instant;
 
-use crate::clock;
 use crate::facts::{self, About, Facts};
 use crate::freshness::Age;
 use crate::lanes::Waiting;
@@ -149,11 +149,9 @@ async fn remembered_from(shared: &Arc<Shared>, partition: i32) -> Result<i64, Un
         return Ok(*offset);
     }
     let log = Arc::clone(&shared.log);
-    let since = clock::now().minus_ms(REMEMBERED_MS);
+    let since = shared.clock.now().minus_ms(REMEMBERED_MS);
     let ask = move || log.offset_at(Topic::MessageDelivered, partition, since.0);
-    let offset = tokio::task::spawn_blocking(ask)
-        .await
-        .map_err(|_| Unavailable)?;
+    let offset = shared.blocking.call(ask).await?;
     let offset = offset.map_err(|_| Unavailable)?;
     shared
         .remembered

@@ -8,7 +8,6 @@ use tidings_wire::frames::OutcomeState;
 use tidings_wire::{DecodeError, Topic};
 
 use crate::answer::Refusal;
-use crate::clock;
 use crate::freshness::Age;
 use crate::lookup::REMEMBERED_MS;
 use crate::peer::Peer;
@@ -111,9 +110,7 @@ async fn find(
         let shared = Arc::clone(shared);
         move || undecided_commands(&shared, &undecided, &conversations, &keys)
     };
-    let found = tokio::task::spawn_blocking(searching)
-        .await
-        .map_err(|_| Unavailable)?;
+    let found = shared.blocking.call(searching).await?;
     let found = found.map_err(|error| {
         tracing::warn!(session_id = %peer.id, %error, "cannot search for commands");
         Unavailable
@@ -144,15 +141,13 @@ pub(crate) async fn undecided_from(
         }
     }
     let log = Arc::clone(&shared.log);
-    let since = clock::now().minus_ms(REMEMBERED_MS);
+    let since = shared.clock.now().minus_ms(REMEMBERED_MS);
     let searching = move || -> Result<Vec<_>, LogError> {
         let from =
             |(topic, partition)| Ok((topic, partition, log.offset_at(topic, partition, since.0)?));
         unseen.into_iter().map(from).collect()
     };
-    let unseen = tokio::task::spawn_blocking(searching)
-        .await
-        .map_err(|_| Unavailable)?;
+    let unseen = shared.blocking.call(searching).await?;
     known.extend(unseen.map_err(|_| Unavailable)?);
     Ok(known)
 }

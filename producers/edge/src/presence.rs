@@ -83,7 +83,9 @@ async fn tell_until_true(shared: Arc<Shared>, tenant: Tenant, user: UserId) {
         // Never closed.
         let _room = shared.presences.room.acquire().await;
         let online = here.is_some();
-        let all = here.map_or(left, |here| here.conversations());
+        let mut all = here.map_or(left, |here| here.conversations());
+        // The view is asked the same each time.
+        all.sort_unstable();
         let conversations = small_ones(&shared, tenant, all).await;
         let signals = &shared.signals;
         match online {

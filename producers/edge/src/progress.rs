@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use parking_lot::Mutex;
 use tidings_domain::ConversationId;
 use tidings_wire::{Input, Topic};
-use tokio::sync::watch;
+
+use crate::bulletin::Bulletin;
 
 /// In how many slots the conversations of a partition are told apart.
 const SLOTS: usize = 1_024;
@@ -22,8 +23,8 @@ pub(crate) struct Progress {
     /// known to be decided.
     inputs: Mutex<HashMap<(Topic, i32), i64>>,
     /// Changes with every batch that was read.
-    batches: watch::Sender<u64>,
-    caught_up: watch::Sender<bool>,
+    batches: Bulletin<()>,
+    caught_up: Bulletin<bool>,
 }
 
 impl Progress {
@@ -34,8 +35,8 @@ impl Progress {
             slots: (0..partitions).map(|_| offsets(SLOTS)).collect(),
             read: offsets(partitions),
             inputs: Mutex::default(),
-            batches: watch::Sender::new(0),
-            caught_up: watch::Sender::new(false),
+            batches: Bulletin::new(()),
+            caught_up: Bulletin::new(false),
         }
     }
 
@@ -86,28 +87,23 @@ impl Progress {
 
     /// A batch was read.
     pub(crate) fn batch(&self) {
-        self.batches
-            .send_modify(|batches| *batches = batches.wrapping_add(1));
+        self.batches.post(|()| {});
     }
 
-    /// To wait for more to be read.
-    pub(crate) fn batches(&self) -> watch::Receiver<u64> {
-        self.batches.subscribe()
+    /// Looks again after each batch, until there is something to be found.
+    pub(crate) async fn wait_for<R>(&self, mut look: impl FnMut() -> Option<R>) -> R {
+        self.batches.wait_for(|()| look()).await
     }
 
     /// All that was there at the start was read.
     pub(crate) fn set_caught_up(&self) {
-        self.caught_up.send_replace(true);
+        self.caught_up.post(|caught_up| *caught_up = true);
     }
 
     /// Waits until all that was there at the start was read.
     pub(crate) async fn caught_up(&self) {
-        // The sender lives as long as `self`, so this only ends when it is so.
-        self.caught_up
-            .subscribe()
-            .wait_for(|caught_up| *caught_up)
-            .await
-            .ok();
+        let caught_up = self.caught_up.wait_for(|caught_up| caught_up.then_some(()));
+        caught_up.await;
     }
 }
 

@@ -33,6 +33,9 @@ pub(crate) struct Reader {
     shared: Arc<Shared>,
     ready: Condition,
     stream: DeliveredStream,
+    /// None before the first turn, and after one that failed.
+    follower: Option<Box<dyn Follower>>,
+    batch: Vec<Stored>,
     /// The next offset of each partition.
     next: Vec<i64>,
     /// Up to where each partition went when the reader started.
@@ -47,6 +50,8 @@ impl Reader {
             shared,
             ready,
             stream,
+            follower: None,
+            batch: Vec::with_capacity(BATCH),
             next,
             target,
             caught_up: false,
@@ -58,22 +63,41 @@ impl Reader {
     /// says to them.
     pub(crate) fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        let mut read_some = false;
         while !self.shared.stop.is_cancelled() {
-            let Err(error) = self.follow(&mut read_some) else {
-                return;
-            };
-            if std::mem::take(&mut read_some) {
-                backoff.reset();
+            match self.turn() {
+                Ok(_) => backoff.reset(),
+                Err(error) => {
+                    let wait = backoff.next_wait();
+                    tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "cannot read the log");
+                    std::thread::sleep(wait);
+                }
             }
-            self.ready.set_ready(false);
-            let wait = backoff.next_wait();
-            tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "cannot read the log");
-            std::thread::sleep(wait);
         }
     }
 
-    fn follow(&mut self, read_some: &mut bool) -> Result<(), LogError> {
+    /// Takes in what the log gives next, and tells how many records that were.
+    /// After an error it follows anew from where it was.
+    pub(crate) fn turn(&mut self) -> Result<usize, LogError> {
+        let read = self.follow_on();
+        if read.is_err() {
+            self.follower = None;
+            self.batch.clear();
+            self.ready.set_ready(false);
+        }
+        read
+    }
+
+    fn follow_on(&mut self) -> Result<usize, LogError> {
+        let mut follower = match self.follower.take() {
+            Some(follower) => follower,
+            None => self.follow()?,
+        };
+        follower.poll(BATCH, POLL, &mut self.batch)?;
+        self.follower = Some(follower);
+        Ok(self.take_in())
+    }
+
+    fn follow(&mut self) -> Result<Box<dyn Follower>, LogError> {
         if self.next.is_empty() {
             self.find_start()?;
         }
@@ -81,14 +105,9 @@ impl Reader {
             .zip(&self.next)
             .map(|(partition, offset)| (Topic::MessageDelivered, partition, *offset))
             .collect();
-        let mut follower = self.shared.log.follow(&starts)?;
-        let mut batch = Vec::with_capacity(BATCH);
+        let follower = self.shared.log.follow(&starts)?;
         self.note_ready();
-        while !self.shared.stop.is_cancelled() {
-            self.read(&mut *follower, &mut batch)?;
-            *read_some = true;
-        }
-        Ok(())
+        Ok(follower)
     }
 
     /// Begins each partition at its sequencer's mark, where the owner is known
@@ -114,15 +133,9 @@ impl Reader {
         Ok(())
     }
 
-    fn read(
-        &mut self,
-        follower: &mut dyn Follower,
-        batch: &mut Vec<Stored>,
-    ) -> Result<(), LogError> {
-        follower.poll(BATCH, POLL, batch)?;
-        if batch.is_empty() {
-            return Ok(());
-        }
+    fn take_in(&mut self) -> usize {
+        let mut batch = std::mem::take(&mut self.batch);
+        let count = batch.len();
         for stored in batch.drain(..) {
             let (partition, offset) = (stored.partition as usize, stored.offset);
             // A follower that was made anew may begin a little earlier.
@@ -132,9 +145,12 @@ impl Reader {
                 self.shared.progress.read(stored.partition, offset + 1);
             }
         }
-        self.shared.progress.batch();
-        self.note_ready();
-        Ok(())
+        self.batch = batch;
+        if count > 0 {
+            self.shared.progress.batch();
+            self.note_ready();
+        }
+        count
     }
 
     fn note_ready(&mut self) {

@@ -7,7 +7,6 @@ use tidings_wire::frames::{
 };
 
 use crate::answer::Refusal;
-use crate::clock;
 use crate::outcome;
 use crate::peer::Peer;
 use crate::questions;
@@ -74,7 +73,7 @@ async fn frame(
         }
         Question::List { limit, cursor } => {
             let page = questions::list(shared, peer, None, limit, cursor.as_deref()).await?;
-            let now = clock::now();
+            let now = shared.clock.now();
             let conversations = page.conversations.iter().map(|listed| {
                 let last_message = listed.last_message.as_ref();
                 ListItem::of(&listed.conversation, &listed.member, last_message, now)

@@ -11,12 +11,11 @@ use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message, Utf8Bytes};
 use uuid::Uuid;
 
-use crate::clock;
 use crate::close::CloseReason;
 use crate::commands;
-use crate::connection::Connection;
 use crate::forward::{self, ForwardRequest};
 use crate::http::Arrival;
+use crate::line::Line;
 use crate::load;
 use crate::outbox::Outbox;
 use crate::peer::Reply;
@@ -44,7 +43,7 @@ const READ_MARGIN: usize = 4;
 
 /// Serves a connection to its end. It may be evicted until there is a good
 /// hello.
-pub(crate) async fn run(arrival: &Arrival, ws: &mut Connection) {
+pub(crate) async fn run<L: Line>(arrival: &Arrival, ws: &mut L) {
     let ended = match Box::pin(open(arrival, ws)).await {
         Ok(Some(joined)) => converse(joined.shared(), ws, &joined.socket).await,
         // Others need its place now.
@@ -81,7 +80,7 @@ impl Drop for Joined {
 
 /// Waits for the hello, finds the user's conversations, and welcomes them; none
 /// where the connection was evicted before.
-async fn open(arrival: &Arrival, ws: &mut Connection) -> Result<Option<Joined>, Ended> {
+async fn open<L: Line>(arrival: &Arrival, ws: &mut L) -> Result<Option<Joined>, Ended> {
     let shared = &arrival.shared;
     let config = &shared.config;
     let hello = timeout(config.hello_timeout, first_frame(ws));
@@ -129,7 +128,7 @@ async fn open(arrival: &Arrival, ws: &mut Connection) -> Result<Option<Joined>, 
         session_id: &session_id.to_string(),
         user_id: &socket.peer.user,
         tenant: &socket.peer.tenant,
-        server_time: clock::now(),
+        server_time: shared.clock.now(),
         heartbeat_s: config.heartbeat.as_secs(),
         max_frame_bytes: config.max_frame_bytes,
     };
@@ -141,7 +140,7 @@ async fn open(arrival: &Arrival, ws: &mut Connection) -> Result<Option<Joined>, 
 }
 
 /// The first frame that says something.
-async fn first_frame(ws: &mut Connection) -> Result<Utf8Bytes, Ended> {
+async fn first_frame<L: Line>(ws: &mut L) -> Result<Utf8Bytes, Ended> {
     loop {
         match ws.recv().await {
             Some(Ok(Message::Text(text))) => return Ok(text),
@@ -154,7 +153,7 @@ async fn first_frame(ws: &mut Connection) -> Result<Utf8Bytes, Ended> {
 }
 
 /// Frames in and out, until one side has enough.
-async fn converse(shared: &Arc<Shared>, ws: &mut Connection, socket: &Arc<Socket>) -> Ended {
+async fn converse<L: Line>(shared: &Arc<Shared>, ws: &mut L, socket: &Arc<Socket>) -> Ended {
     let (outbox, heartbeat) = (&socket.outbox, shared.config.heartbeat);
     let mut last_seen = Instant::now();
     let mut draining = false;
@@ -302,8 +301,8 @@ fn command(
 }
 
 /// Writes all that waits, and tells whether the socket is to finish.
-async fn write_outbox(
-    ws: &mut Connection,
+async fn write_outbox<L: Line>(
+    ws: &mut L,
     outbox: &Outbox,
     limit: Duration,
 ) -> Result<bool, Ended> {
@@ -327,8 +326,8 @@ async fn write_outbox(
 
 /// Writes messages and flushes once. A peer that does not read does not hold
 /// this up: it is left as soon as its outbox is full, or after `limit`.
-async fn write(
-    ws: &mut Connection,
+async fn write<L: Line>(
+    ws: &mut L,
     outbox: &Outbox,
     limit: Duration,
     messages: impl IntoIterator<Item = Message>,
@@ -348,7 +347,7 @@ async fn write(
 }
 
 /// Says bye where there is somebody to hear it, and closes.
-pub(crate) async fn close(ws: &mut Connection, ended: Ended) {
+pub(crate) async fn close<L: Line>(ws: &mut L, ended: Ended) {
     let Some(reason) = ended else {
         // Sends the answer to the peer's close frame, if there was one; a peer
         // that is gone need not take it.
@@ -361,7 +360,8 @@ pub(crate) async fn close(ws: &mut Connection, ended: Ended) {
             code: reason.code().into(),
             reason: reason.message().into(),
         };
-        ws.send(Message::Close(Some(frame))).await
+        ws.feed(Message::Close(Some(frame))).await?;
+        ws.flush().await
     };
     if !matches!(timeout(BYE_TIMEOUT, farewell).await, Ok(Ok(()))) {
         return;

@@ -1,7 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use tidings_domain::ConversationId;
@@ -10,11 +9,14 @@ use tidings_service::auth::Auth;
 use tidings_signals::Signals;
 use tidings_wire::{Codec, partition_of};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::blocking::Blocking;
 use crate::caller::Callers;
+use crate::clock::Clock;
 use crate::config::EdgeConfig;
 use crate::freshness::Freshness;
 use crate::hub::Hub;
@@ -36,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) partitions: i32,
     pub(crate) codec: Codec,
+    pub(crate) clock: Clock,
+    pub(crate) blocking: Blocking,
     pub(crate) auth: Auth,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) hub: Hub,

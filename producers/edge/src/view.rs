@@ -1,13 +1,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidings_domain::Code;
 use tidings_service::lifecycle::Backoff;
 use tidings_views::history::{HistoryReader, StoreError};
+use tokio::time::Instant;
 
 use crate::breaker::Breaker;
+use crate::config::ViewWaits;
 use crate::metrics::Metrics;
 
 /// The history view, kept at arm's length: every question has a time limit and
@@ -15,6 +17,7 @@ use crate::metrics::Metrics;
 pub(crate) struct View {
     reader: Arc<dyn HistoryReader>,
     timeout: Duration,
+    second_try: Duration,
     breaker: Mutex<Breaker>,
     metrics: Arc<Metrics>,
 }
@@ -36,12 +39,14 @@ impl View {
     pub(crate) fn new(
         reader: Arc<dyn HistoryReader>,
         timeout: Duration,
+        waits: ViewWaits,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             reader,
             timeout,
-            breaker: Mutex::new(Breaker::new()),
+            second_try: waits.second_try,
+            breaker: Mutex::new(Breaker::new(waits.rest)),
             metrics,
         }
     }
@@ -54,7 +59,7 @@ impl View {
         if !self.breaker.lock().may_ask(Instant::now()) {
             return Err(Unavailable);
         }
-        let mut wait = Backoff::new(Duration::from_millis(50), Duration::from_millis(50));
+        let mut wait = Backoff::new(self.second_try, self.second_try);
         let asked = async {
             match question(&*self.reader).await {
                 Err(StoreError::Transient(_) | StoreError::Saturated(_)) => {

@@ -1,6 +1,6 @@
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, gauge};
 use metrics::{describe_histogram, histogram};
@@ -10,9 +10,11 @@ use tidings_views::StoreError;
 use tidings_views::search::{
     Asker, ConversationHit, Filters, Found, MessageHit, Page, Query, SearchReader,
 };
+use tokio::time::Instant;
 
 use crate::answer::Refusal;
 use crate::breaker::Breaker;
+use crate::config::ViewWaits;
 
 /// The search view, kept at arm's length: every question has a time limit, and
 /// while it keeps failing it is not asked at all.
@@ -42,7 +44,7 @@ impl Store {
         Self {
             reader,
             timeout,
-            breaker: Mutex::new(Breaker::new()),
+            breaker: Mutex::new(Breaker::new(ViewWaits::default().rest)),
             seconds: histogram!("tidings_edge_search_seconds"),
             failures: counter!("tidings_edge_search_failures_total"),
             open: gauge!("tidings_edge_search_breaker_open"),
