@@ -170,6 +170,13 @@ impl InFlight {
         self.inner.lock().entries.contains_key(&key)
     }
 
+    /// Whether a command is known to be in the log, and not to be decided.
+    pub(crate) fn is_durable(&self, key: CommandKey) -> bool {
+        let inner = self.inner.lock();
+        let mut entries = inner.entries.get(&key).into_iter().flatten();
+        entries.any(|entry| matches!(*entry.state.lock(), EntryState::Durable(_)))
+    }
+
     /// Whether a command about this conversation is in flight.
     pub(crate) fn concerns(&self, id: ConversationId) -> bool {
         self.inner.lock().conversations.contains_key(&id)
@@ -274,8 +281,10 @@ mod tests {
         let (registry, socket) = (InFlight::default(), socket());
         for key in [1, 2] {
             let entry = entry(&socket, key);
+            registry.insert(Arc::clone(&entry));
+            assert!(registry.contains(entry.key) && !registry.is_durable(entry.key));
             entry.durable(10 + key as i64, &Metrics::new());
-            registry.insert(entry);
+            assert!(registry.is_durable(entry.key));
         }
         let found = registry.settle_at(Topic::MessageSent, 0, 12).unwrap();
         assert_eq!(found.key, CommandKey(Uuid::from_u128(2)));

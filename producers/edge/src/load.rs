@@ -11,6 +11,7 @@ use tidings_wire::{DecodeError, DeliveredBody, DeliveredStream, Judged, Topic};
 
 use crate::hub::User;
 use crate::membership::{Gap, LoggedChange, MembershipChange};
+use crate::peer::Peer;
 use crate::reader;
 use crate::shared::Shared;
 use crate::view::Unavailable;
@@ -41,6 +42,18 @@ pub(crate) async fn memberships(shared: &Arc<Shared>, user: &Arc<User>) {
             }
         }
     });
+}
+
+/// Whoever is told by the view what they missed gets all that comes after: so
+/// their conversations are known before.
+///
+/// # Errors
+/// Where the view cannot tell.
+pub(crate) async fn before_answer(shared: &Arc<Shared>, peer: &Peer) -> Result<(), Unavailable> {
+    match shared.hub.user(&peer.tenant, &peer.user) {
+        Some(user) if !user.is_loaded() => load(shared, &user).await,
+        _ => Ok(()),
+    }
 }
 
 async fn load(shared: &Arc<Shared>, user: &Arc<User>) -> Result<(), Unavailable> {

@@ -60,9 +60,10 @@ fn at_hand(shared: &Shared, command: &Asked<'_>) -> Option<OutcomeState> {
     if let Some(recent) = shared.recent.get(command.key) {
         return Some(OutcomeState::of(recent.outcome, recent.message_id));
     }
+    // One that is on its way to the log may never get there.
     shared
         .inflight
-        .contains(command.key)
+        .is_durable(command.key)
         .then_some(OutcomeState::Pending)
 }
 

@@ -40,6 +40,16 @@ impl Progress {
         }
     }
 
+    /// A partition is read from `offset` on. Answers are to reflect what is
+    /// before it, too.
+    pub(crate) fn start(&self, partition: i32, offset: i64) {
+        for slot in &self.slots[partition as usize] {
+            slot.store(offset, Ordering::Release);
+        }
+        self.decided[partition as usize].store(offset, Ordering::Release);
+        self.read(partition, offset);
+    }
+
     /// A decision about a conversation, at `offset`, was taken in. None: about
     /// none that has a name.
     pub(crate) fn decided(
@@ -127,13 +137,16 @@ mod tests {
             topic: Topic::MessageSent,
             offset,
         };
+        progress.start(0, 3);
         progress.decided(1, 41, input(7), Some(id(1)));
         progress.decided(1, 42, input(8), Some(id(2)));
         progress.decided(1, 43, input(9), None);
         assert_eq!(progress.position_of(1, id(1)), 42);
         assert_eq!(progress.position_of(1, id(2)), 43);
         assert_eq!(progress.position_of(1, id(3)), 0);
-        assert_eq!(progress.position_of(0, id(1)), 0);
+        // What was there before it began counts as read.
+        assert_eq!(progress.position_of(0, id(1)), 3);
+        assert_eq!((progress.position(0), progress.next(0)), (3, 3));
         assert_eq!(progress.position(1), 44);
         // One that shares a slot waits for more than it must, never for less.
         assert_eq!(progress.position_of(1, id(1 + SLOTS as u128)), 42);

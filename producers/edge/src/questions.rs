@@ -118,10 +118,10 @@ pub(crate) async fn changes(
         .view
         .ask(|view| view.events(tenant, id, after, limit))
         .await?;
-    // The view may have taken in more between the two questions.
-    let last_seq = conversation
-        .last_seq
-        .max(events.last().map_or(0, |row| row.seq));
+    // The view may have taken in more between the two questions, and that the
+    // user is a member no more: what is newer is for the next question.
+    let last_seq = conversation.last_seq;
+    events.retain(|row| row.seq <= last_seq);
     events.truncate(contiguous(&events, after));
     let reached = events.last().map_or(after, |event| event.seq);
     Ok(Changes {

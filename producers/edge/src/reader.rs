@@ -126,7 +126,7 @@ impl Reader {
         for (partition, (offset, current)) in (0..).zip(starts) {
             self.stream.resume(partition, current);
             self.shared.ring.start(partition, offset);
-            self.shared.progress.read(partition, offset);
+            self.shared.progress.start(partition, offset);
             self.next.push(offset);
         }
         self.target = target;
@@ -299,10 +299,13 @@ impl Reader {
         if let Event::ConversationUpdated(Change::Create { members, .. }) = event {
             self.shared.sizes.created(id, members.len());
         }
-        match &change {
-            Some(change) => hub.add(tenant, id, offset, change),
+        if let Some(change) = &change {
+            hub.add(tenant, id, offset, change);
+        }
+        let is_concerned = |change: &Arc<MembershipChange>| change.concerns(&decision.sender);
+        if change.as_ref().and_then(is_concerned).is_none() {
             // Whoever was accepted is a member, should the view not say so.
-            None => hub.seen_as_member(tenant, &decision.sender, id, offset),
+            hub.seen_as_member(tenant, &decision.sender, id, offset);
         }
         let own_socket = settle();
         let frames = EventFrames {

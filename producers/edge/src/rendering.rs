@@ -7,6 +7,7 @@ use tidings_wire::frames::{
 };
 
 use crate::answer::Refusal;
+use crate::load;
 use crate::outcome;
 use crate::peer::Peer;
 use crate::questions;
@@ -45,6 +46,7 @@ async fn frame(
             after,
             limit,
         } => {
+            load::before_answer(shared, peer).await?;
             let changes = questions::changes(shared, peer, conversation_id, after, limit).await?;
             let frame = ServerFrame::Changes {
                 id,
@@ -72,6 +74,7 @@ async fn frame(
             frame.to_json()
         }
         Question::List { limit, cursor } => {
+            load::before_answer(shared, peer).await?;
             let page = questions::list(shared, peer, None, limit, cursor.as_deref()).await?;
             let now = shared.clock.now();
             let conversations = page.conversations.iter().map(|listed| {

@@ -54,6 +54,24 @@ async fn a_view_that_is_down_stops_questions_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_brings_somebody_in_while_the_view_is_down_gets_what_follows() {
+    let system = System::set_up(Setup {
+        view_is_down: true,
+        history: false,
+        ..Setup::default()
+    })
+    .await;
+    let mut alice = system.client("alice").await;
+    let id = group(&mut alice, "c1", &["bob"]).await;
+    let mut bob = system.client("bob").await;
+    let add = json!({"type": "update", "temp_id": "u1", "conversation_id": id,
+        "op": "add_members", "members": ["carol"]});
+    assert_eq!(bob.command(&add).await.unwrap()["seq"], 2);
+    alice.command(&send("m1", &id, "hello")).await.unwrap();
+    assert_eq!(bob.expect_type("event").await.unwrap()["seq"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_lags_behind_misses_no_member() {
     let system = System::set_up(Setup {
         history: false,
