@@ -157,6 +157,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
             "tidings-projection",
             "tidings-sequencer",
             "tidings-history",
+            "tidings-edge",
         ],
     ),
     ("tidings-tests", &["tidings-testkit"]),

@@ -17,13 +17,36 @@ use crate::reader::Reader;
 pub(crate) struct Checker<'a> {
     log: &'a SimulatedLog,
     codec: &'a Codec,
-    first: BTreeMap<(Tenant, ConversationId, UserId, String), Decision>,
+    truth: Truth,
     conversations: BTreeMap<ConversationId, Known>,
     /// What the history view must be.
     view: Model,
     verdicts: BTreeMap<(i32, i64), bool>,
     void: usize,
     duplicates: usize,
+}
+
+/// Which command: tenant, conversation, sender and `temp_id`.
+pub(crate) type Key = (Tenant, ConversationId, UserId, String);
+
+/// What the log says.
+#[derive(Default)]
+pub(crate) struct Truth {
+    /// The first decision of each command, and when it came into the log.
+    pub(crate) first: BTreeMap<Key, (Decision, u64)>,
+    /// When each command came into the log.
+    pub(crate) durable: BTreeMap<Key, u64>,
+    /// The events of each conversation, in order.
+    pub(crate) events: BTreeMap<ConversationId, Vec<Happened>>,
+}
+
+/// An event.
+pub(crate) struct Happened {
+    /// When it came into the log.
+    pub(crate) moment: u64,
+    pub(crate) decision: Decision,
+    /// Who is a member after it.
+    pub(crate) members: BTreeSet<UserId>,
 }
 
 /// What was seen to happen in a conversation.
@@ -45,15 +68,17 @@ pub(crate) struct Checked {
     pub(crate) decided: usize,
     /// What the history view must be.
     pub(crate) view: Model,
+    /// What clients must have been told.
+    pub(crate) truth: Truth,
 }
 
-type Check = Result<(), String>;
+pub(crate) type Check = Result<(), String>;
 
-fn must(holds: bool, otherwise: impl FnOnce() -> String) -> Check {
+pub(crate) fn must(holds: bool, otherwise: impl FnOnce() -> String) -> Check {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
-fn name(key: &Decision) -> (Tenant, ConversationId, UserId, String) {
+fn name(key: &Decision) -> Key {
     (
         key.tenant.clone(),
         key.conversation_id,
@@ -67,7 +92,7 @@ impl<'a> Checker<'a> {
         Self {
             log,
             codec,
-            first: BTreeMap::new(),
+            truth: Truth::default(),
             conversations: BTreeMap::new(),
             view: Model::default(),
             verdicts: BTreeMap::new(),
@@ -93,7 +118,7 @@ impl<'a> Checker<'a> {
                 command.sender.clone(),
                 command.temp_id.as_str().to_owned(),
             );
-            must(self.first.contains_key(&key), || {
+            must(self.truth.first.contains_key(&key), || {
                 format!("{key:?} was acknowledged and has no decision")
             })?;
         }
@@ -113,8 +138,9 @@ impl<'a> Checker<'a> {
         Ok(Checked {
             void: self.void,
             duplicates: self.duplicates,
-            decided: self.first.len(),
+            decided: self.truth.first.len(),
             view: self.view,
+            truth: self.truth,
         })
     }
 
@@ -200,14 +226,20 @@ impl<'a> Checker<'a> {
             format!("{place} was decided on another state")
         })?;
         self.view.apply(&decision, stored.offset);
-        self.decision(&place, decision)
+        let appended = self.log.appended_at(input.topic, partition, input.offset);
+        let appended = appended.unwrap_or_default();
+        let durable = self.truth.durable.entry(name(&decision));
+        let earliest = durable.or_insert(appended);
+        *earliest = appended.min(*earliest);
+        let moment = self.log.appended_at(stored.topic, partition, stored.offset);
+        self.decision(&place, moment.unwrap_or_default(), decision)
     }
 
-    fn decision(&mut self, place: &str, decision: Decision) -> Check {
+    fn decision(&mut self, place: &str, moment: u64, decision: Decision) -> Check {
         let key = name(&decision);
         if let Outcome::Duplicate(of) = &decision.outcome {
             self.duplicates += 1;
-            let first = self.first.get(&key).map(|first| &first.outcome);
+            let first = self.truth.first.get(&key).map(|(first, _)| &first.outcome);
             let agrees = match (first, of.outcome) {
                 (Some(Outcome::Accepted { seq, event }), FirstOutcome::Accepted { seq: s, no }) => {
                     (*seq, event.no()) == (s, no)
@@ -220,11 +252,21 @@ impl<'a> Checker<'a> {
         }
         if let Outcome::Accepted { seq, event } = &decision.outcome {
             self.event(place, &decision, *seq, event)?;
+            let id = decision.conversation_id;
+            let members = self
+                .conversations
+                .get(&id)
+                .map(|known| known.members.clone());
+            self.truth.events.entry(id).or_default().push(Happened {
+                moment,
+                decision: decision.clone(),
+                members: members.unwrap_or_default(),
+            });
         }
         if let Outcome::Noted(_) = &decision.outcome {
             self.member(place, &decision)?;
         }
-        let before = self.first.insert(key, decision);
+        let before = self.truth.first.insert(key, (decision, moment));
         must(before.is_none(), || {
             format!("{place} decides a command a second time")
         })

@@ -38,6 +38,18 @@ pub struct Counts {
     pub jumped: usize,
     /// Times that the store was put back.
     pub restores: usize,
+    /// Connections of devices to edges.
+    pub connects: usize,
+    /// Connections that broke.
+    pub cuts: usize,
+    /// Connections that edges closed.
+    pub closed: usize,
+    /// Edges that died.
+    pub kills: usize,
+    /// Appends of edges that failed.
+    pub failed_appends: usize,
+    /// Frames that devices got.
+    pub frames: usize,
 }
 
 impl AddAssign for Counts {
@@ -59,6 +71,12 @@ impl AddAssign for Counts {
         self.moves += more.moves;
         self.jumped += more.jumped;
         self.restores += more.restores;
+        self.connects += more.connects;
+        self.cuts += more.cuts;
+        self.closed += more.closed;
+        self.kills += more.kills;
+        self.failed_appends += more.failed_appends;
+        self.frames += more.frames;
     }
 }
 
@@ -69,7 +87,8 @@ impl fmt::Display for Counts {
             "{} commands decided, {} known already, {} records amid faults; {} crashes, {} rebalances, {} decisions of \
              zombies, {} failed produces, {} redelivered; clients: {} resends, {} lost, {} \
              repeated, {} reconnects; projections: {} deaths, {} rows landed late, {} moves, {} \
-             records repeated or left out, {} restores",
+             records repeated or left out, {} restores; edges: {} deaths, {} failed appends; devices: \
+             {} connects, {} connections cut, {} closed, {} frames",
             self.decided,
             self.duplicates,
             self.amid_faults,
@@ -86,7 +105,13 @@ impl fmt::Display for Counts {
             self.landed,
             self.moves,
             self.jumped,
-            self.restores
+            self.restores,
+            self.kills,
+            self.failed_appends,
+            self.connects,
+            self.cuts,
+            self.closed,
+            self.frames
         )
     }
 }

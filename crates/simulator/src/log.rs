@@ -19,6 +19,10 @@ pub(crate) struct SimulatedLog(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     records: BTreeMap<(Topic, i32), Vec<Stored>>,
+    /// The moment at which each of them was appended.
+    moments: BTreeMap<(Topic, i32), Vec<u64>>,
+    /// How many were appended, of any topic.
+    appended: u64,
     marks: BTreeMap<i32, Vec<Mark>>,
     reads_to_fail: usize,
 }
@@ -41,6 +45,10 @@ impl SimulatedLog {
 
     pub(crate) fn append(&self, topic: Topic, partition: i32, record: Record) -> i64 {
         let mut state = self.state();
+        state.appended += 1;
+        let moment = state.appended;
+        let moments = state.moments.entry((topic, partition)).or_default();
+        moments.push(moment);
         let records = state.records.entry((topic, partition)).or_default();
         let offset = records.len() as i64;
         records.push(Stored {
@@ -50,6 +58,19 @@ impl SimulatedLog {
             record,
         });
         offset
+    }
+
+    /// What time it is by the log: how many records there are. What was
+    /// appended at a moment was there at this moment and after it.
+    pub(crate) fn moment(&self) -> u64 {
+        self.state().appended
+    }
+
+    /// When a record was appended.
+    pub(crate) fn appended_at(&self, topic: Topic, partition: i32, offset: i64) -> Option<u64> {
+        let state = self.state();
+        let moments = state.moments.get(&(topic, partition))?;
+        moments.get(usize::try_from(offset).ok()?).copied()
     }
 
     /// What stands in a partition from an offset on, up to so many.

@@ -1,4 +1,5 @@
 use crate::random::Random;
+use crate::sockets::{DEVICES, EDGES, SocketStep, socket_step};
 
 /// How many partitions there are.
 pub(crate) const PARTITIONS: i32 = 2;
@@ -10,6 +11,9 @@ pub(crate) const PROJECTIONS: usize = 2;
 pub(crate) const CLIENTS: usize = 4;
 /// How many conversations of each tenant can be made.
 pub(crate) const CONVERSATIONS: usize = 3;
+
+/// In one of so many seeds there are edges with clients.
+const SOCKETS_IN: u64 = 4;
 
 /// What happens, in order. Afterwards all faults end, and everybody finishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,6 +233,8 @@ pub enum Step {
         /// Milliseconds.
         ms: u64,
     },
+    /// Something happens to edges and their clients.
+    Socket(SocketStep),
 }
 
 impl Plan {
@@ -261,8 +267,27 @@ impl Plan {
             })
         }));
         steps.extend((0..count).map(|_| step(&mut random)));
+        if seed.is_multiple_of(SOCKETS_IN) {
+            steps = with_sockets(steps, seed);
+        }
         Self { seed, steps }
     }
+}
+
+/// The same, with what happens to edges and devices in between.
+fn with_sockets(steps: Vec<Step>, seed: u64) -> Vec<Step> {
+    // Of its own, so that the other steps are those they would be without.
+    let mut random = Random::new(!seed);
+    let dial = |device| SocketStep::Dial {
+        device,
+        edge: device % EDGES,
+    };
+    let mut all: Vec<Step> = (0..DEVICES).map(dial).map(Step::Socket).collect();
+    for step in steps {
+        all.push(step);
+        all.push(Step::Socket(socket_step(&mut random)));
+    }
+    all
 }
 
 fn fate(random: &mut Random) -> Fate {
@@ -274,7 +299,7 @@ fn fate(random: &mut Random) -> Fate {
     }
 }
 
-fn ask(random: &mut Random) -> Ask {
+pub(crate) fn ask(random: &mut Random) -> Ask {
     match random.below(24) {
         0..=3 => Ask::Create,
         4 => Ask::Add,

@@ -1,3 +1,6 @@
+mod ask;
+mod finish;
+
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -5,28 +8,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tidings_domain::{
-    Command, CommandBody, ConversationId, Kind, TempId, Tenant, Timestamp, Update, UserId,
-};
+use tidings_domain::{Command, Tenant, Timestamp, UserId};
 use tidings_log::SequencerEvent;
 use tidings_sequencer::{Clock, Parts, Sequencer, SequencerOptions};
+use tidings_service::auth::Secret;
 use tidings_service::health::Condition;
-use tidings_wire::{Codec, Delivered, Topic, TraceParent, delivered_header, partition_of};
+use tidings_wire::{Codec, Delivered, Topic, delivered_header};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use crate::asked::{about, post};
 use crate::checker::Checker;
 use crate::counts::Counts;
 use crate::log::SimulatedLog;
 use crate::member::{Member, difference};
-use crate::plan::{Ask, CLIENTS, Fate, PARTITIONS, PROJECTIONS, Plan, SEQUENCERS, Step, Told};
+use crate::plan::{CLIENTS, PARTITIONS, PROJECTIONS, Plan, SEQUENCERS, Step, Told};
 use crate::reader::Reader;
 use crate::side::Side;
+use crate::sockets::{DEVICES, Person, SECRET, Sockets, Surroundings};
 use crate::store::{Death, SimulatedStore};
 
 /// When it begins, in milliseconds since the Unix epoch.
-const START: i64 = 1_100_520_000_000;
+pub(crate) const START: i64 = 1_100_520_000_000;
 /// After so many turns without faults everything must be decided.
 const PATIENCE: usize = 400;
 
@@ -36,6 +38,8 @@ pub struct Simulator {
     codec: Codec,
     /// On which projections ask their store.
     runtime: Arc<Runtime>,
+    /// What devices' tokens are signed with.
+    secret: Secret,
 }
 
 /// Something is not as it must be.
@@ -59,6 +63,7 @@ impl Simulator {
         Ok(Self {
             codec: Codec::locked(),
             runtime: Arc::new(runtime.worker_threads(1).enable_time().build()?),
+            secret: Secret::new(SECRET).map_err(io::Error::other)?,
         })
     }
 
@@ -70,6 +75,13 @@ impl Simulator {
     pub fn run(&self, plan: &Plan, trace: &mut dyn FnMut(String)) -> Result<Counts, Failure> {
         let played = catch_unwind(AssertUnwindSafe(|| {
             let mut scene = Scene::new(&self.codec, self.runtime.handle())?;
+            if plan
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::Socket(_)))
+            {
+                scene.open(&self.secret)?;
+            }
             scene.play(plan, trace).map(|()| scene.counts)
         }));
         let result = played.unwrap_or_else(|panic| {
@@ -97,6 +109,8 @@ struct Scene<'a> {
     orphans: Vec<Side>,
     clients: Vec<Client>,
     readers: Vec<Reader>,
+    /// Where there are any.
+    sockets: Option<Sockets>,
     counts: Counts,
     /// How much of each partition was told of.
     traced: [i64; PARTITIONS as usize],
@@ -138,6 +152,7 @@ impl<'a> Scene<'a> {
             orphans: Vec::new(),
             clients: (0..CLIENTS).map(client).collect(),
             readers: (0..CLIENTS).map(|_| Reader::default()).collect(),
+            sockets: None,
             counts: Counts::default(),
             traced: [0; PARTITIONS as usize],
         };
@@ -145,6 +160,30 @@ impl<'a> Scene<'a> {
         let projections = (0..PROJECTIONS).map(|_| scene.projection());
         scene.projections = projections.collect::<Result<_, _>>()?;
         Ok(scene)
+    }
+
+    /// Starts edges, and brings in devices: one of each client's user, and one
+    /// more of the first.
+    fn open(&mut self, secret: &Secret) -> Result<(), String> {
+        let around = Surroundings {
+            log: self.log.clone(),
+            store: self.store.clone(),
+            codec: self.codec.clone(),
+            now_ms: Arc::clone(&self.now_ms),
+            secret: secret.clone(),
+        };
+        let person = |device: usize| {
+            let of = device % CLIENTS;
+            let Client { tenant, user, .. } = &self.clients[of];
+            Person {
+                tenant: tenant.clone(),
+                user: user.clone(),
+                next: self.clients[(of + 1) % (CLIENTS - 1)].user.clone(),
+            }
+        };
+        let persons = (0..DEVICES).map(person).collect();
+        self.sockets = Some(Sockets::new(around, persons)?);
+        Ok(())
     }
 
     fn projection(&self) -> Result<Member, String> {
@@ -188,20 +227,32 @@ impl<'a> Scene<'a> {
             trace(format!("{number:>3} {ms:>6} ms  {step:?}"));
             self.step(*step)?;
             self.tell_appended(trace)?;
+            self.tell_devices(trace);
         }
         trace("    no more faults".to_owned());
-        self.finish()?;
+        let finished = self.finish();
         self.tell_appended(trace)?;
+        self.tell_devices(trace);
+        finished?;
         let clients = self.clients.iter();
         let sent = clients.flat_map(|client| client.sent.iter().map(|(command, _)| command));
         let checked = Checker::new(&self.log, self.codec).check(sent, &self.readers)?;
         self.counts.zombie_decisions += checked.void;
         self.counts.duplicates += checked.duplicates;
         self.counts.decided += checked.decided;
+        if let Some(sockets) = &self.sockets {
+            sockets.check(&checked.truth)?;
+        }
         self.project_all()?;
         match difference(&checked.view, &self.store.model()) {
             Some(difference) => Err(difference),
             None => Ok(()),
+        }
+    }
+
+    fn tell_devices(&mut self, trace: &mut dyn FnMut(String)) {
+        for line in self.sockets.iter_mut().flat_map(Sockets::trace) {
+            trace(format!("{:>15}{line}", ""));
         }
     }
 
@@ -315,11 +366,26 @@ impl<'a> Scene<'a> {
             Step::Save => self.store.save(),
             Step::Restore => {
                 self.counts.restores += 1;
+                // Not while an edge is answering: that its view goes back then
+                // it cannot see, for what it knows of the positions holds for a
+                // second.
+                self.sockets.iter_mut().for_each(Sockets::read_all);
+                self.wait(1_001);
                 self.store.restore();
+                self.wait(1_001);
             }
-            Step::Pass { ms } => self.pass(ms),
+            Step::Pass { ms } => {
+                self.pass(ms);
+                self.wait(ms);
+            }
+            Step::Socket(step) => self.socket(step)?,
         }
         Ok(())
+    }
+
+    /// Time passes at the edges.
+    fn wait(&self, ms: u64) {
+        self.sockets.iter().for_each(|sockets| sockets.wait(ms));
     }
 
     /// A turn of a projection. One that dies is followed by another, and the
@@ -347,35 +413,6 @@ impl<'a> Scene<'a> {
             }
         }
         self.projections[to].assign(vec![partition]);
-    }
-
-    /// All faults end. One more projection gets everything, and those that
-    /// think they have some of it go on; then the view must have all there is.
-    fn project_all(&mut self) -> Result<(), String> {
-        self.store.fail(0);
-        self.counts.landed += self.store.land();
-        let last = self.projection()?;
-        last.assign((0..PARTITIONS).collect());
-        self.projections.push(last);
-        for _ in 0..PATIENCE {
-            let end = |partition| self.log.end(Topic::MessageDelivered, partition);
-            let is_behind = |partition: &i32| self.store.offset(*partition) < end(*partition);
-            if !(0..PARTITIONS).any(|partition| is_behind(&partition)) {
-                let dead = |partition| self.log.end(Topic::DeadHistory, partition);
-                return match (0..PARTITIONS).map(dead).sum() {
-                    0 => Ok(()),
-                    letters => Err(format!("{letters} good decisions are dead letters")),
-                };
-            }
-            let mut living = Vec::new();
-            for mut projection in std::mem::take(&mut self.projections) {
-                if projection.turn()? {
-                    living.push(projection);
-                }
-            }
-            self.projections = living;
-        }
-        Err("the view does not come to the end of the log".to_owned())
     }
 
     fn turn(&mut self, sequencer: usize) -> Result<(), String> {
@@ -433,157 +470,5 @@ impl<'a> Scene<'a> {
         {
             self.log.append(Topic::ConversationState, partition, record);
         }
-    }
-
-    fn ask(
-        &mut self,
-        client: usize,
-        conversation: usize,
-        foreign: bool,
-        what: Ask,
-        fate: Fate,
-    ) -> Result<(), String> {
-        // Of each tenant one makes the conversations.
-        let maker = |client: usize| if client + 1 == CLIENTS { client } else { 0 };
-        let made_by = |maker: usize| {
-            let made = parse(TempId::parse(&format!("c{conversation}")));
-            let Client { tenant, user, .. } = &self.clients[maker];
-            ConversationId::of_created(tenant, user, &made)
-        };
-        let other = if client + 1 == CLIENTS {
-            0
-        } else {
-            CLIENTS - 1
-        };
-        let next = vec![self.clients[(client + 1) % (CLIENTS - 1)].user.clone()];
-        let (from, id, temp_id, body) = match what {
-            Ask::Create => {
-                let from = maker(client);
-                let all = if from == 0 { 1..CLIENTS - 1 } else { 0..0 };
-                let members = all.map(|client| self.clients[client].user.clone());
-                let members = members.collect();
-                let body = CommandBody::Create {
-                    kind: Kind::Group,
-                    title: None,
-                    members,
-                };
-                (from, made_by(from), format!("c{conversation}"), body)
-            }
-            what => {
-                let at = maker(if foreign { other } else { client });
-                let number = self.clients[client].sent.len();
-                let temp_id = format!("m{number}");
-                let body = match what {
-                    Ask::Create | Ask::Send => post(number),
-                    Ask::Edit | Ask::Delete | Ask::Purge | Ask::Hide | Ask::React => {
-                        // One that the view has, as an edge would have found it.
-                        let mut messages = self.store.messages(made_by(at));
-                        messages.sort_unstable_by_key(|message| message.no);
-                        match messages.len() {
-                            0 => post(number),
-                            count => about(&messages[number % count], what, number),
-                        }
-                    }
-                    Ask::Add => CommandBody::Update(Update::AddMembers(next)),
-                    Ask::Remove => CommandBody::Update(Update::RemoveMembers(next)),
-                    Ask::Close => CommandBody::Update(Update::Close),
-                    Ask::Reopen => CommandBody::Update(Update::Reopen),
-                    Ask::Read => CommandBody::Read { up_to: 1 },
-                };
-                (client, made_by(at), temp_id, body)
-            }
-        };
-        let Client { tenant, user, .. } = &self.clients[from];
-        let command = Command {
-            tenant: tenant.clone(),
-            conversation_id: id,
-            sender: user.clone(),
-            temp_id: parse(TempId::parse(&temp_id)),
-            at: Timestamp(START + self.now_ms.load(Ordering::Relaxed) as i64),
-            body,
-        };
-        let sent = &mut self.clients[from].sent;
-        sent.push((command, false));
-        let which = sent.len() - 1;
-        self.send(from, which, fate)
-    }
-
-    fn send(&mut self, client: usize, which: usize, fate: Fate) -> Result<(), String> {
-        let (command, acknowledged) = &mut self.clients[client].sent[which];
-        let trace = TraceParent::new(1, 1, false).ok_or("no trace parent")?;
-        let record = self.codec.encode_command(command, trace);
-        let record = record.map_err(|error| error.to_string())?;
-        let topic = Topic::of_command(command);
-        let key = command.conversation_id.to_string();
-        let partition = partition_of(key.as_bytes(), PARTITIONS);
-        let times = match fate {
-            Fate::Lost => 0,
-            Fate::Acknowledged | Fate::AcknowledgementLost => 1,
-            Fate::Repeated => 2,
-        };
-        for _ in 0..times {
-            self.log.append(topic, partition, record.clone());
-        }
-        match fate {
-            Fate::Acknowledged => *acknowledged = true,
-            Fate::Lost | Fate::AcknowledgementLost => self.counts.lost += 1,
-            Fate::Repeated => {
-                *acknowledged = true;
-                self.counts.repeated += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// All faults end. Clients send again what they were not told of, zombies
-    /// go on until they are thrown out, and one sequencer gets everything.
-    fn finish(&mut self) -> Result<(), String> {
-        self.log.fail_reads(0);
-        for client in 0..CLIENTS {
-            for which in 0..self.clients[client].sent.len() {
-                if !self.clients[client].sent[which].1 {
-                    self.counts.resends += 1;
-                    self.send(client, which, Fate::Acknowledged)?;
-                }
-            }
-        }
-        let last = self.sequencers.len();
-        let fresh = self.sequencer();
-        self.sequencers.push(fresh);
-        for partition in 0..PARTITIONS {
-            self.rebalance(partition, last, Told::Nothing);
-        }
-        let mut quiet = 0;
-        for round in 0..PATIENCE {
-            self.pass(1);
-            for sequencer in 0..self.sequencers.len() {
-                self.turn(sequencer)?;
-            }
-            if round == 8 {
-                for orphan in std::mem::take(&mut self.orphans) {
-                    orphan.flush(usize::MAX);
-                }
-            }
-            let waiting: usize = self.sequencers.iter().map(|(_, side)| side.waiting()).sum();
-            quiet = if waiting == 0 { quiet + 1 } else { 0 };
-            // The zombies win what they can win, then the last one is alone.
-            if quiet > 12 || (round == PATIENCE / 2 && self.sequencers.len() > 1) {
-                if self.sequencers.len() == 1 {
-                    break;
-                }
-                self.sequencers = vec![self.sequencer()];
-                self.given = [Some(0); PARTITIONS as usize];
-                let all = (0..PARTITIONS).collect();
-                self.sequencers[0].1.tell(SequencerEvent::Assigned(all));
-                quiet = 0;
-            }
-            for (_, side) in &self.sequencers {
-                side.flush(usize::MAX);
-            }
-        }
-        for reader in &mut self.readers {
-            reader.read(&self.log, usize::MAX)?;
-        }
-        Ok(())
     }
 }

@@ -28,9 +28,9 @@ struct State {
 
 /// What the store holds.
 #[derive(Clone, Default)]
-struct Kept {
-    model: Model,
-    positions: BTreeMap<i32, Position>,
+pub(crate) struct Kept {
+    pub(crate) model: Model,
+    pub(crate) positions: BTreeMap<i32, Position>,
 }
 
 /// One row of a write. A store may be stopped between any two.
@@ -129,6 +129,11 @@ impl SimulatedStore {
     /// All rows.
     pub(crate) fn model(&self) -> Model {
         self.state().kept.model.clone()
+    }
+
+    /// Looks at what it holds.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Kept) -> T) -> T {
+        look(&self.state().kept)
     }
 
     /// The messages of a conversation.

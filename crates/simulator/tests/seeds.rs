@@ -45,6 +45,12 @@ fn what_must_hold_holds_for_ten_thousand_seeds() {
         counts.moves,
         counts.jumped,
         counts.restores,
+        counts.kills,
+        counts.failed_appends,
+        counts.connects,
+        counts.cuts,
+        counts.closed,
+        counts.frames,
     ];
     assert!(met.iter().all(|met| *met >= 1_000), "{counts}");
 }

@@ -2,8 +2,8 @@ use std::future::Future;
 
 use tungstenite::{Error, Message};
 
-/// What a session speaks over: a [`Connection`](crate::connection::Connection),
-/// or what stands for one where there are no sockets.
+/// What a session speaks over: a WebSocket, or what stands for one where there
+/// are no sockets.
 pub trait Line: Send {
     /// From now on takes messages of up to so many bytes.
     fn set_max_bytes(&mut self, max_bytes: usize);
