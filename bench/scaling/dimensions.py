@@ -102,10 +102,11 @@ def measure(cluster, name, value, seconds):
     said = bench(cluster, {**load, "seconds": seconds, "warmup": WARMUP_S}, edges)
     used = watch.read()
     cluster.check()
-    messages = said["delivered"] or 1
+    # To make a conversation is a command like any other.
+    commands = said["delivered"] + said["conversations"]
 
     def cost(names):
-        return round(sum(used["cpu_seconds"][one] for one in names) / messages * 1000, 4)
+        return round(sum(used["cpu_seconds"][one] for one in names) / commands * 1000, 4)
 
     names = [member for member in cluster.members if is_edge(member)][:edges]
     point |= {key: said[key] for key in ["achieved_rate", "delivered", "received", "errors"]}

@@ -39,7 +39,7 @@ def draw(dimension, points, path):
         figures = [point["cpu_per_1000"][who] for point in points]
         cost.plot(values, figures, label=label, color=COLOURS[who], marker="o", markersize=4)
     cost.set_ylim(bottom=0)
-    cost.set_ylabel("CPU seconds per 1,000 messages")
+    cost.set_ylabel("CPU seconds per 1,000 commands")
     for axes in [latency, cost]:
         axes.set_xscale("log")
         axes.set_xticks(values)

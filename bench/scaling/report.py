@@ -56,6 +56,6 @@ def dimension(name, points):
             + [", ".join(f"{point[fault]:,} {fault.replace('_', ' ')}" for fault in FAULTS if point[fault]) or "none"]
             + ([f"{point['recovery_seconds']:.2f}"] if is_log else [])
         )
-    heading = f"**{of.title}**: {of.others}. p50 / p99 in ms; CPU in seconds per 1,000 messages, of all edges together."
+    heading = f"**{of.title}**: {of.others}. p50 / p99 in ms; CPU in seconds per 1,000 commands, those that make conversations too, of all edges together."
     plot = f"![{of.title}: latency and CPU](performance/scaling/{name}.svg)"
     return f"{heading}\n\n{table(head, rows, 'r' * 9 + 'l' + 'r' * is_log)}\n\n{plot}"

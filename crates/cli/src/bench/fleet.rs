@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::socket::{self, TEXT, encode};
+use super::socket::{self, PING, TEXT, encode};
 use crate::client::{Answer, Dialer, parse_answer};
 
 /// How many connections are opened at the same time.
@@ -19,10 +19,15 @@ const AT_ONCE: usize = 64;
 /// How long a conversation may take to be made.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// After how many conversations all of a group give a sign of life.
+const BETWEEN_SIGNS: usize = 64;
+
 /// A user's open socket.
 pub(super) struct Line {
     pub(super) user: UserId,
     pub(super) stream: TcpStream,
+    /// What was read of it, and is no whole frame yet.
+    pub(super) read: Vec<u8>,
 }
 
 /// Users who talk to each other.
@@ -42,7 +47,8 @@ pub(super) async fn open(dialer: &Dialer, run: &str, count: usize) -> Result<Vec
         let stream = socket::connect(dialer.url(index), &token)
             .await
             .with_context(|| format!("opening connection {} of {count}", index + 1))?;
-        Ok::<_, anyhow::Error>(Line { user, stream })
+        let read = Vec::new();
+        Ok::<_, anyhow::Error>(Line { user, stream, read })
     });
     opening
         .buffered(AT_ONCE)
@@ -75,6 +81,9 @@ pub(super) async fn converse(
         let mut conversations = Vec::with_capacity(each);
         for number in 0..each {
             conversations.push(create(group, number).await?);
+            if number % BETWEEN_SIGNS == BETWEEN_SIGNS - 1 {
+                say_something(group).await?;
+            }
         }
         let size = group.len();
         Ok(Group {
@@ -83,6 +92,17 @@ pub(super) async fn converse(
         })
     });
     stream::iter(groups).buffered(AT_ONCE).try_collect().await
+}
+
+/// The edge closes who is silent for fifty seconds, and only one of a group
+/// makes its conversations.
+async fn say_something(group: &mut [Line]) -> Result<()> {
+    let mut ping = Vec::new();
+    encode(PING, b"", &mut ping);
+    for line in group {
+        line.stream.write_all(&ping).await?;
+    }
+    Ok(())
 }
 
 async fn create(group: &mut [Line], number: usize) -> Result<String> {
@@ -97,10 +117,9 @@ async fn create(group: &mut [Line], number: usize) -> Result<String> {
     let mut bytes = Vec::new();
     encode(TEXT, frame.to_string().as_bytes(), &mut bytes);
     owner.stream.write_all(&bytes).await?;
-    let mut read = Vec::new();
     let id = timeout(PATIENCE, async {
         loop {
-            let frame = socket::next(&mut owner.stream, &mut read).await?;
+            let frame = socket::next(&mut owner.stream, &mut owner.read).await?;
             match parse_answer(&String::from_utf8_lossy(&frame)) {
                 Some(Answer::Delivered {
                     conversation_id: Some(id),

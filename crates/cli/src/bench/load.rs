@@ -72,7 +72,7 @@ pub(super) fn run(dialer: &Dialer, load: Load) -> Result<LoadReport> {
     let mut writers = Vec::with_capacity(lines.len());
     for (index, line) in lines.into_iter().enumerate() {
         let (reader, writer) = line.stream.into_split();
-        readers.push(reader);
+        readers.push((reader, line.read));
         writers.push(Writer::new(writer, &groups[index / load.members]));
     }
     let sender = Arc::new(Sender {
@@ -124,19 +124,19 @@ pub(super) fn run(dialer: &Dialer, load: Load) -> Result<LoadReport> {
 /// Sends and reads until all is answered.
 async fn drive(
     load: Load,
-    readers: Vec<OwnedReadHalf>,
+    readers: Vec<(OwnedReadHalf, Vec<u8>)>,
     sender: &Arc<Sender>,
     meter: &Rc<RefCell<Meter>>,
 ) -> Result<()> {
     // One buffer for all: what is read is used up before the next read.
     let buffer = Rc::new(RefCell::new(vec![0; 64 * 1024]));
     let mut reading = Vec::with_capacity(readers.len());
-    for (index, half) in readers.into_iter().enumerate() {
+    for (index, (half, partial)) in readers.into_iter().enumerate() {
         let reader = Reader {
             index,
             group: index / load.members,
             half,
-            partial: Vec::new(),
+            partial,
             seen: Seen::new(load.connections, load.conversations),
             closed_loop: load.rate == 0.0,
             sender: Arc::clone(sender),
