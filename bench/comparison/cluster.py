@@ -74,10 +74,15 @@ class Cluster:
             # A broker with thousands of partitions is another broker.
             run(["node", self.root / "bench/node/forget.js", old], env=self.environment)
 
-    def add_edge(self):
-        """Starts one more."""
-        name = run([self.root / "scripts" / "cluster", "add", "edge"], env=self.environment).strip()
-        self.members.append(name)
+    def have_edges(self, count):
+        """Starts or stops edges until there are so many: each of them reads all
+        of the log, whether anybody is connected to it or not."""
+        edges = [name for name in self.members if name.startswith("edge-")]
+        for name in edges[count:]:
+            self.command("stop", name)
+            self.members.remove(name)
+        for _ in range(count - len(edges)):
+            self.members.append(run([self.root / "scripts" / "cluster", "add", "edge"], env=self.environment).strip())
         self._read_environment()
 
     def command(self, *arguments, stderr=subprocess.PIPE):

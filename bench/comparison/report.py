@@ -245,7 +245,7 @@ def embedded(results):
         )
     head = ["offered /s", "achieved /s", "pending", "delivered", "received", "CPU s per 1,000", "of plain SQLite"]
     title = (
-        "**Embedded**: `tidings dev`, one process with all views, one SQLite file; nothing else runs. p50 / p99 in ms. "
+        "**Embedded**: `tidings dev`, one process with all views, one SQLite file; Kafka and the rest are idle beside it. p50 / p99 in ms. "
         "Plain SQLite: rows of that size inserted in batches, copied and read, without WebSockets (`tidings bench raw`)."
     )
     return title + "\n\n" + table([*head, "faults"], rows, "rrrrrrrl") if rows else ""

@@ -127,9 +127,10 @@ class Servers:
 
     @contextlib.contextmanager
     def embedded(self):
-        """`tidings dev` in a new folder, while everything else is paused. Its
-        address and its pid."""
-        paused = [pid for one in self.pids().values() for pid in family(one)]
+        """`tidings dev` in a new folder, while both other systems are paused.
+        Its address and its pid."""
+        names = [name for names in PROCESSES.values() for name in names]
+        paused = [pid for name in names for pid in family(self.pids()[name])]
         port = run([self._root / "scripts" / "servers", "port"]).strip()
         folder = self.embedded_folder
         command = [self.binaries / "tidings", "dev", "--data", folder, "--listen", f"127.0.0.1:{port}"]
