@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use tidings_domain::{
     Code, CommandBody, Content, ConversationId, DEDUPE_WINDOW_MS, DeleteScope, EDIT_WINDOW_MS,
     Kind, MAX_ATTACHMENTS, MAX_CHANNEL_MEMBERS, MAX_EMOJI_BYTES, MAX_GROUP_MEMBERS, MAX_META_BYTES,
-    MAX_REACTIONS, MAX_TEXT_BYTES, MAX_TITLE_BYTES, MessageId, ReactionOp, Role, Update,
-    check_title,
+    MAX_REACTIONS, MAX_TEXT_BYTES, MAX_TITLE_BYTES, MessageId, Own, Partition, ReactionOp, Role,
+    Update, check_title,
 };
 use uuid::Uuid;
-use world::{command, send, user};
+use world::{START, command, send, user};
 
 #[test]
 fn numbers_are_the_protocols() {
@@ -177,4 +177,45 @@ fn a_command_knows_which_message_it_is_about() {
     ] {
         assert_eq!(of_mia(body).message_id(), None);
     }
+}
+
+#[test]
+fn what_is_the_senders_own_says_what_it_is() {
+    let until = None;
+    let message = MessageId(Uuid::from_u128(7));
+    let own = [
+        (Own::Read { up_to: 1 }, "message.read", "read"),
+        (Own::Hide(message), "message.deleted", "delete"),
+        (Own::Archive, "conversation.updated", "archive"),
+        (Own::Unarchive, "conversation.updated", "unarchive"),
+        (Own::Mute { until }, "conversation.updated", "mute"),
+        (Own::Unmute, "conversation.updated", "unmute"),
+    ];
+    for (own, kind, op) in own {
+        assert_eq!((own.kind(), own.op()), (kind, op));
+    }
+}
+
+#[test]
+fn only_events_have_a_seq() {
+    let conversation = ConversationId(Uuid::from_u128(1));
+    let mut partition = Partition::new();
+    let mut seq_of = |temp_id: &str, sender: &str, body| {
+        let command = command("acme", conversation, sender, temp_id, body);
+        let decision = partition.decide(&command, START);
+        partition.apply(&decision);
+        decision.seq()
+    };
+    let create = CommandBody::Create {
+        kind: Kind::Group,
+        title: None,
+        members: vec![user("bob")],
+    };
+    let [first, second] = ["hello", "again"].map(send);
+    assert_eq!(seq_of("t1", "mia", create), Some(1));
+    assert_eq!(seq_of("t2", "mia", first.clone()), Some(2));
+    assert_eq!(seq_of("t3", "bob", second.clone()), Some(3));
+    assert_eq!(seq_of("t2", "mia", first), None, "a duplicate");
+    assert_eq!(seq_of("t4", "eve", second), None, "a rejection");
+    assert_eq!(seq_of("t5", "bob", CommandBody::Read { up_to: 1 }), None);
 }
