@@ -6,8 +6,8 @@ import resource
 import subprocess
 import time
 
-from .machine import busy_seconds, cpu_seconds, ended_children_seconds
 from .cluster import Failed
+from .machine import busy_seconds, cpu_seconds, ended_children_seconds
 from .servers import PROCESSES
 
 #: A rate is reached when at least this part of it is.
@@ -29,86 +29,63 @@ class Generator:
 
     def load(self, system, rate, seconds=None):
         """One load on one system; rate 0: as much as goes."""
-        wanted = self._arguments
-        command = ["--rate", rate, "--seconds", seconds or wanted.seconds, "--warmup", wanted.warmup]
-        command += ["--connections", wanted.connections, "--members", wanted.members, "--bytes", wanted.bytes]
         if system == "tidings":
             self._servers.begin_anew(system)
         with self._servers.alone(system):
             watch = Watch(self._servers.pids())
-            said = self._bench(command, system)
+            said = self._bench(self._load_of(rate, seconds=seconds), system)
             used = watch.read()
         self._servers.check()
-
-        messages = said["delivered"] or 1
-        charged = sum(used["cpu_seconds"][name] for name in PROCESSES[system])
-        clean = said["errors"] + said["lost"] + said["duplicated"] + said["out_of_order"] == 0
-        result = {
-            "system": system,
-            "offered_rate": rate or None,
-            "achieved_rate": round(said["achieved_rate"], 1),
-            "reached": not rate or (clean and said["achieved_rate"] >= REACHED * rate),
-            "clean": clean,
-            **{
-                f"{name}_ms": {key: said[f"{name}_ms"][key] for key in PERCENTILES}
-                for name in KINDS
-            },
-            **{name: said[name] for name in ["sent", "delivered", *FAULTS]},
-            "error_causes": said["error_causes"],
-            "cpu_seconds_per_1000_messages": round(charged / messages * 1000, 4),
-            **used,
-        }
-        return result
+        return self._result(system, rate, said, used, PROCESSES[system])
 
     def embedded(self, rate):
         """A load on `tidings dev`, beside its pipeline in plain SQLite where
         as much as goes is asked for."""
-        wanted = self._arguments
-        command = ["--rate", rate, "--seconds", wanted.seconds, "--warmup", wanted.warmup]
-        command += ["--connections", wanted.connections, "--members", wanted.members, "--bytes", wanted.bytes]
-        command += [] if rate else ["--with-raw", "sqlite"]
         with self._servers.embedded() as (url, pid):
-            folder = self._servers.embedded_folder
+            command = [*self._load_of(rate), "--data", self._servers.embedded_folder]
+            command += [] if rate else ["--with-raw", "sqlite"]
             watch = Watch({**self._servers.pids(), "dev": pid})
-            said = self._run([*command, "--data", folder], url, "embedded")
+            said = self._run(command, url, "embedded")
             used = watch.read()
-        clean = said["errors"] + said["lost"] + said["duplicated"] + said["out_of_order"] == 0
-        return {
-            "system": "embedded",
-            "offered_rate": rate or None,
-            "achieved_rate": round(said["achieved_rate"], 1),
-            "reached": not rate or (clean and said["achieved_rate"] >= REACHED * rate),
-            **{f"{name}_ms": {key: said[f"{name}_ms"][key] for key in PERCENTILES} for name in KINDS},
-            **{name: said[name] for name in ["sent", "delivered", *FAULTS]},
-            "error_causes": said["error_causes"],
-            "cpu_seconds_per_1000_messages": round(used["cpu_seconds"]["dev"] / (said["delivered"] or 1) * 1000, 4),
-            "raw_rate": said["raw"]["sqlite"]["pipeline_rate"] if not rate else None,
-            **used,
-        }
+        raw_rate = said["raw"]["sqlite"]["pipeline_rate"] if not rate else None
+        return {**self._result("embedded", rate, said, used, ["dev"]), "raw_rate": raw_rate}
 
     def fan_out(self, rate):
         """Messages to conversations of a thousand, all at one edge."""
         self._servers.begin_anew("tidings")
-        wanted = self._arguments
-        command = ["--rate", rate, "--seconds", wanted.seconds, "--warmup", wanted.warmup]
-        command += ["--connections", FAN_OUT, "--members", FAN_OUT, "--bytes", wanted.bytes]
         with self._servers.alone("tidings"):
             watch = Watch(self._servers.pids())
-            said = self._bench(command, "tidings")
+            said = self._bench(self._load_of(rate, connections=FAN_OUT, members=FAN_OUT), "tidings")
             used = watch.read()
         self._servers.check()
-        frames = said["received_ms"]["count"] / wanted.seconds
+        cpu = used["cpu_seconds"]["edge-1"] / (said["received"] or 1)
         return {
             "rate": rate,
             "members": FAN_OUT,
-            "achieved_rate": round(said["achieved_rate"], 1),
-            "frames_rate": round(frames),
-            **{f"{name}_ms": {key: said[f"{name}_ms"][key] for key in PERCENTILES} for name in KINDS},
-            **{name: said[name] for name in ["sent", "delivered", "received", *FAULTS]},
-            "error_causes": said["error_causes"],
-            "edge_cpu_seconds_per_million_frames": round(
-                used["cpu_seconds"]["edge-1"] / (said["received"] or 1) * 1_000_000, 2
-            ),
+            "frames_rate": round(said["received_ms"]["count"] / self._arguments.seconds),
+            "received": said["received"],
+            "edge_cpu_seconds_per_million_frames": round(cpu * 1_000_000, 2),
+            **figures(said),
+            **used,
+        }
+
+    def _load_of(self, rate, seconds=None, connections=None, members=None):
+        wanted = self._arguments
+        command = ["--rate", rate, "--seconds", seconds or wanted.seconds, "--warmup", wanted.warmup]
+        command += ["--connections", connections or wanted.connections, "--members", members or wanted.members]
+        return [*command, "--bytes", wanted.bytes]
+
+    def _result(self, system, rate, said, used, processes):
+        """One run, charged with the CPU of its processes."""
+        charged = sum(used["cpu_seconds"][name] for name in processes)
+        clean = sum(said[fault] for fault in FAULTS) == 0
+        return {
+            "system": system,
+            "offered_rate": rate or None,
+            "reached": not rate or (clean and said["achieved_rate"] >= REACHED * rate),
+            "clean": clean,
+            "cpu_seconds_per_1000_messages": round(charged / (said["delivered"] or 1) * 1000, 4),
+            **figures(said),
             **used,
         }
 
@@ -135,15 +112,32 @@ class Generator:
         return self._run(command, self._servers.url(system), system)
 
     def _run(self, command, url, system):
-        binary = self._servers.binaries / "tidings"
-        command = [str(binary), "bench", *map(str, command), "--url", url, "--json"]
-        done = subprocess.run(
-            command, env=self._servers.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
-        try:
-            return json.loads(done.stdout)
-        except ValueError:
-            raise Failed(f"{system}: 'tidings bench' failed:\n{done.stderr.strip()}") from None
+        command = [*command, "--url", url]
+        return bench(self._servers.binaries, command, self._servers.environment(), system)
+
+
+def bench(binaries, arguments, environment, what):
+    """Runs `tidings bench`; what it found."""
+    done = subprocess.run(
+        [str(binaries / "tidings"), "bench", *map(str, arguments), "--json"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise Failed(f"{what}: 'tidings bench' failed:\n{done.stderr.strip()}") from None
+
+
+def figures(said):
+    """Of what it found, what is kept of every run."""
+    return {
+        "achieved_rate": round(said["achieved_rate"], 1),
+        **{f"{kind}_ms": {key: said[f"{kind}_ms"][key] for key in PERCENTILES} for kind in KINDS},
+        **{name: said[name] for name in ["sent", "delivered", *FAULTS, "error_causes"]},
+    }
 
 
 class Watch:

@@ -1,6 +1,5 @@
 """Tables of the results, in Markdown, and where they go."""
 
-import json
 import subprocess
 import sys
 

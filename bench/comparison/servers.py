@@ -9,7 +9,6 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 from .cluster import Cluster, Failed, run
 from .machine import cpu_seconds, family

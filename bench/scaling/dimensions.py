@@ -3,11 +3,9 @@
 import json
 import os
 import signal
-import subprocess
 from dataclasses import dataclass
 
-from comparison.cluster import Failed
-from comparison.generator import Watch, raise_file_limit
+from comparison.generator import Watch, bench, figures, raise_file_limit
 
 #: What must be started of the cluster.
 MEMBERS = ["kafka", "registry", "mongodb", "redis", "sequencer", "edge-1"]
@@ -98,7 +96,7 @@ def measure(cluster, name, value, seconds):
         point["recovery_seconds"] = restart_sequencer(cluster)
 
     watch = Watch(cluster.pids())
-    said = bench(cluster, {**load, "seconds": seconds, "warmup": WARMUP_S})
+    said = load_with(cluster, {**load, "seconds": seconds, "warmup": WARMUP_S}, name)
     used = watch.read()
     cluster.check()
     # To make a conversation is a command like any other.
@@ -108,9 +106,7 @@ def measure(cluster, name, value, seconds):
         return round(sum(used["cpu_seconds"][one] for one in names) / commands * 1000, 4)
 
     names = [member for member in cluster.members if member.startswith("edge-")]
-    point |= {key: said[key] for key in ["achieved_rate", "delivered", "received", "errors"]}
-    point |= {key: said[key] for key in ["lost", "duplicated", "out_of_order", "error_causes"]}
-    point |= {f"{kind}_ms": said[f"{kind}_ms"] for kind in ["pending", "delivered", "received"]}
+    point |= {"received": said["received"], **figures(said)}
     point["cpu_per_1000"] = {
         "edge": cost(names),
         "sequencer": cost(["sequencer"]),
@@ -124,24 +120,14 @@ def measure(cluster, name, value, seconds):
     return point
 
 
-def bench(cluster, options):
+def load_with(cluster, options, what):
     # Behind those that run are those that were stopped.
     running = sum(name.startswith("edge-") for name in cluster.members)
     urls = cluster.environment["TIDINGS_EDGE_URLS"].split(",")[:running]
-    command = [cluster.binaries / "tidings", "bench", "--url", ",".join(urls), "--json"]
+    arguments = ["--url", ",".join(urls)]
     for option, value in options.items():
-        command += [f"--{option}", value]
-    done = subprocess.run(
-        list(map(str, command)),
-        env=cluster.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    try:
-        return json.loads(done.stdout)
-    except ValueError:
-        raise Failed(f"'tidings bench' failed:\n{done.stderr.strip()}") from None
+        arguments += [f"--{option}", value]
+    return bench(cluster.binaries, arguments, cluster.environment, what)
 
 
 def fill(cluster, decisions):
@@ -151,7 +137,7 @@ def fill(cluster, decisions):
         left = decisions - written
         # The last part at a rate, so that it is not much too long.
         options = {"rate": 0, "seconds": 20} if left > 500_000 else {"rate": 10_000, "seconds": max(1, left // 10_000)}
-        said = bench(cluster, {**options, "warmup": 0})
+        said = load_with(cluster, {**options, "warmup": 0}, "filling the log")
         written += said["delivered"]
         seconds += options["seconds"]
     return round(written / seconds)

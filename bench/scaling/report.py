@@ -1,5 +1,6 @@
 """Tables of the results, in Markdown."""
 
+from comparison.generator import FAULTS
 from comparison.report import table
 
 from .dimensions import DIMENSIONS
@@ -18,9 +19,6 @@ def describe(point):
             *notes,
         ]
     )
-
-
-FAULTS = ["errors", "lost", "duplicated", "out_of_order"]
 
 
 def tables(results):

@@ -1,7 +1,6 @@
 """What the kernel tells of a process, and what is made of it."""
 
 import os
-from pathlib import Path
 from statistics import median
 
 from comparison.machine import field, own_cpu_seconds

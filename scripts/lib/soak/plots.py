@@ -5,25 +5,10 @@ import json
 import sys
 from pathlib import Path
 
-import matplotlib
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "bench"))
 
-matplotlib.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402
-
-plt.rcParams.update(
-    {
-        # The same samples give the same file.
-        "svg.hashsalt": "tidings",
-        "svg.fonttype": "none",
-        "font.family": "sans-serif",
-        "font.size": 10,
-        "figure.facecolor": "white",
-        "axes.grid": True,
-        "grid.alpha": 0.3,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-)
+from comparison.plots import plt, save  # noqa: E402
 
 
 def main():
@@ -41,7 +26,7 @@ def main():
             values = [float("nan") if value is None else value for value in known]
             axes.plot(minutes, values, line, color=colour, linewidth=1, label=f"{kind} {part}")
     axes.set_yscale("log")
-    save(figure, axes, "milliseconds, from when it was due", folder / "latency.svg")
+    save_with_time(figure, axes, "milliseconds, from when it was due", folder / "latency.svg")
 
 
 def of_processes(samples, name, label, path):
@@ -51,16 +36,14 @@ def of_processes(samples, name, label, path):
         minutes = [sample["seconds"] / 60 for sample in known]
         axes.plot(minutes, [sample["processes"][process][name] for sample in known], linewidth=1, label=process)
     axes.set_ylim(bottom=0)
-    save(figure, axes, label, path)
+    save_with_time(figure, axes, label, path)
 
 
-def save(figure, axes, label, path):
+def save_with_time(figure, axes, label, path):
     axes.set_xlabel("minutes")
     axes.set_ylabel(label)
     axes.legend(frameon=False, fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None, "Creator": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 if __name__ == "__main__":
