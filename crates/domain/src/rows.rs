@@ -40,6 +40,30 @@ impl EventRow {
         self
     }
 
+    /// The outcome of the command that made it.
+    #[must_use]
+    pub fn outcome(&self) -> OutcomeRow {
+        let message_id = match &self.event {
+            Event::MessageSent { message_id, .. }
+            | Event::MessageEdited { message_id, .. }
+            | Event::MessageDeleted { message_id, .. }
+            | Event::MessageReacted { message_id, .. } => Some(*message_id),
+            Event::ConversationUpdated(_) => None,
+        };
+        OutcomeRow {
+            tenant: self.tenant.clone(),
+            conversation_id: self.conversation_id,
+            by: self.by.clone(),
+            temp_id: self.temp_id.clone(),
+            at: self.at,
+            outcome: FirstOutcome::Accepted {
+                seq: self.seq,
+                no: self.event.no(),
+            },
+            message_id,
+        }
+    }
+
     /// Takes out the text, for good.
     pub(crate) fn clear_content(&mut self) {
         if let Event::MessageSent { content, .. } | Event::MessageEdited { content, .. } =
@@ -188,6 +212,24 @@ pub struct MessageRow {
 }
 
 impl MessageRow {
+    /// The outcome of the send that made it. The id of a message is the key of
+    /// its command, so it was found by `temp_id` and the rest.
+    #[must_use]
+    pub fn outcome(&self, temp_id: TempId) -> OutcomeRow {
+        OutcomeRow {
+            tenant: self.tenant.clone(),
+            conversation_id: self.conversation_id,
+            by: self.by.clone(),
+            temp_id,
+            at: self.at,
+            outcome: FirstOutcome::Accepted {
+                seq: self.seq,
+                no: Some(self.no),
+            },
+            message_id: Some(self.message_id),
+        }
+    }
+
     /// As members may see it: without its content once it is deleted.
     #[must_use]
     pub fn shown(mut self) -> Self {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tidings_domain::{
-    ConversationId, ConversationRow, EditRow, Event, EventRow, FirstOutcome, Kind, MemberRow,
-    MessageId, MessageRow, Model, OutcomeRow, TempId, Tenant, Timestamp, UserId,
+    ConversationId, ConversationRow, EditRow, EventRow, Kind, MemberRow, MessageId, MessageRow,
+    Model, OutcomeRow, TempId, Tenant, Timestamp, UserId,
 };
 use tidings_views::history::{ConversationPage, HistoryReader, ListedConversation};
 use tidings_views::{Position, StoreError};
@@ -90,29 +90,6 @@ fn places<'a>(
     let own = rows.filter(move |row| row.tenant == *tenant && row.user_id == *user);
     own.filter(|row| row.role.is_some())
         .filter_map(|row| Some((row, model.conversations.get(&row.conversation_id)?)))
-}
-
-/// The outcome of the command that made an event.
-fn outcome_of(row: &EventRow) -> OutcomeRow {
-    let message_id = match &row.event {
-        Event::MessageSent { message_id, .. }
-        | Event::MessageEdited { message_id, .. }
-        | Event::MessageDeleted { message_id, .. }
-        | Event::MessageReacted { message_id, .. } => Some(*message_id),
-        Event::ConversationUpdated(_) => None,
-    };
-    OutcomeRow {
-        tenant: row.tenant.clone(),
-        conversation_id: row.conversation_id,
-        by: row.by.clone(),
-        temp_id: row.temp_id.clone(),
-        at: row.at,
-        outcome: FirstOutcome::Accepted {
-            seq: row.seq,
-            no: row.event.no(),
-        },
-        message_id,
-    }
 }
 
 #[async_trait]
@@ -364,7 +341,7 @@ impl HistoryReader for View {
             let rows = model.events.range((id, 0)..=(id, u64::MAX));
             let mut own = rows.filter(|(_, row)| row.tenant == *tenant && row.by == *sender);
             let event = own.find(|(_, row)| row.temp_id == *temp_id);
-            let of_event = event.map(|(_, row)| outcome_of(row));
+            let of_event = event.map(|(_, row)| row.outcome());
             of_event.or_else(|| model.outcomes.get(&key).cloned())
         })
         .await

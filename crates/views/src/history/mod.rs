@@ -6,7 +6,6 @@
 
 pub(crate) mod document;
 mod mongo;
-mod outcome;
 mod sqlite;
 mod store;
 

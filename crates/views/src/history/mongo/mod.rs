@@ -32,7 +32,6 @@ use tidings_domain::{
 use self::error::classify;
 use self::record::member_id;
 use super::document::id_text;
-use super::outcome::of_message;
 use super::{ConversationPage, HistoryReader, HistoryWriter, Position, StoreError};
 use crate::generation::Generation;
 
@@ -338,7 +337,7 @@ impl HistoryReader for MongoHistory {
             read::outcome(self, tenant, key),
         )?;
         Ok(message
-            .map(|message| of_message(&message, temp_id.clone()))
+            .map(|message| message.outcome(temp_id.clone()))
             .or(outcome))
     }
 }

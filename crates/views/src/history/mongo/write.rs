@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use mongodb::Collection;
 use mongodb::bson::{Document, doc, serialize_to_document};
 use serde::Serialize;
-use tidings_domain::{DeleteScope, FirstOutcome, OutcomeRow, Rows, Withheld};
+use tidings_domain::{DeleteScope, EventRow, FirstOutcome, OutcomeRow, Rows, Withheld};
 
 use super::error::{of_insert, of_update};
 use super::message_record::{
@@ -14,7 +14,6 @@ use super::record::{
     own_outcome_id,
 };
 use super::{MongoHistory, WRITE_CONCERN_TIMEOUT, read};
-use crate::history::outcome::of_event;
 use crate::history::{Position, StoreError};
 
 /// Statements in one update command. The server takes 100,000, but a document
@@ -92,7 +91,7 @@ fn outcomes_of_events(rows: &Rows) -> Vec<OutcomeRow> {
     let events = rows.events.iter();
     events
         .filter(|row| row.event.no().is_none())
-        .map(of_event)
+        .map(EventRow::outcome)
         .collect()
 }
 

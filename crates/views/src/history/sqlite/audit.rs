@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use rusqlite::types::Value as Column;
 use rusqlite::{Row, params_from_iter};
 use tidings_domain::{
-    CommandKey, ConversationId, FirstOutcome, HiddenRow, MessageId, OutcomeRow, Rows, Timestamp,
+    CommandKey, ConversationId, EventRow, FirstOutcome, HiddenRow, MessageId, OutcomeRow, Rows,
+    Timestamp,
 };
 
 use super::{SqliteHistory, read, row, schema, write};
@@ -14,7 +15,6 @@ use crate::audit::{
     Replacement, StoredDocument,
 };
 use crate::generation::Generations;
-use crate::history::outcome::of_event;
 use crate::sqlite_file::Scoped;
 use crate::{Position, StoreError};
 
@@ -286,7 +286,7 @@ fn each_outcome(rows: &Rows) -> Vec<(String, OutcomeRow)> {
     let events = rows.events.iter();
     let of_events = events
         .filter(|event| event.event.no().is_none())
-        .map(of_event)
+        .map(EventRow::outcome)
         .map(|row| (event_outcome_id(&row), row));
     own.chain(of_events).collect()
 }

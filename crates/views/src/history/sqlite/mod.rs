@@ -18,7 +18,6 @@ use tidings_domain::{
 };
 use tidings_sqlite::Database;
 
-use super::outcome::{of_event, of_message};
 use super::{ConversationPage, HistoryReader, HistoryWriter, Position, StoreError};
 use crate::generation::{Generation, Generations, Register};
 use crate::sqlite_file::{self, Scoped, Tables};
@@ -389,12 +388,12 @@ impl HistoryReader for SqliteHistory {
         let (tenant, sender, temp_id) = (tenant.clone(), sender.clone(), temp_id.clone());
         self.read(move |connection| {
             if let Some(message) = read::message(connection, &tenant, key.message_id())? {
-                return Ok(Some(of_message(&message, temp_id)));
+                return Ok(Some(message.outcome(temp_id)));
             }
             let event =
                 read::event_of_command(connection, &tenant, conversation_id, &sender, &temp_id)?;
             if let Some(event) = event {
-                return Ok(Some(of_event(&event)));
+                return Ok(Some(event.outcome()));
             }
             read::outcome(connection, &tenant, conversation_id, &sender, &temp_id)
         })
