@@ -6,7 +6,8 @@
 //!   failing one can be made shorter and still means the same.
 //! * `log` is what is durable, `side` a sequencer's way to it, `seat` a
 //!   projection's, whose view is in the `store`; all of them fail as the plan
-//!   says. `reader` is a subscriber's way back.
+//!   says. `reader` is a subscriber's way back. What a seat and an edge's way
+//!   have as everybody has it is in `one_side`.
 //! * `sockets`: edges and their clients. `server` is an edge, with a `side` of
 //!   the log and a `view` of its own; `device` a client; `line` the connection
 //!   between the two.
@@ -22,6 +23,7 @@ mod checker;
 mod counts;
 mod log;
 mod member;
+mod one_side;
 mod plan;
 mod random;
 mod reader;

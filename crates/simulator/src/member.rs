@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::SimulatedLog;
+use crate::one_side::OneSide;
 use crate::seat::Seat;
 use crate::store::{Connection, Death, SimulatedStore};
 
@@ -36,7 +37,7 @@ impl Member {
     ) -> Result<Self, String> {
         let stop = CancellationToken::new();
         let (seat, connection) = (Seat::new(log), Connection::new(store, stop.clone()));
-        let of = Arc::new(seat.clone());
+        let of = Arc::new(OneSide(seat.clone()));
         let projection =
             tidings_history::projection(of, codec.clone(), Arc::new(connection.clone()))
                 .batch(BATCH)

@@ -3,13 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tidings_log::{
-    AppendDone, Appender, Consumer, Delivery, Follower, Log, LogError, LogReader, Mark, Pauses,
-    ProjectionSource, SequencerLog,
-};
+use tidings_log::{AppendDone, Delivery, LogError, Mark, ProjectionSource};
 use tidings_wire::{Record, Stored, Topic};
 
 use crate::log::SimulatedLog;
+use crate::one_side::Own;
 
 /// How many records it is given at once of a partition.
 const AT_ONCE: usize = 5;
@@ -99,61 +97,21 @@ impl ProjectionSource for Seat {
     }
 }
 
-impl Appender for Seat {
+impl Own for Seat {
+    fn log(&self) -> &SimulatedLog {
+        &self.log
+    }
+
     fn append(&self, topic: Topic, partition: i32, record: Record, done: AppendDone) {
         done(Ok(self.log.append(topic, partition, record)));
     }
-}
 
-impl LogReader for Seat {
-    fn partitions(&self) -> i32 {
-        self.log.partitions()
+    fn projection(&self) -> Result<Box<dyn ProjectionSource>, LogError> {
+        Ok(Box::new(self.clone()))
     }
 
     // Not told of failures: how often it is asked depends on the clock.
     fn watermarks(&self, topic: Topic, partition: i32) -> Result<(i64, i64), LogError> {
         Ok((0, self.log.end(topic, partition)))
-    }
-
-    fn follow(&self, starts: &[(Topic, i32, i64)]) -> Result<Box<dyn Follower>, LogError> {
-        self.log.follow(starts)
-    }
-
-    fn offset_at(&self, topic: Topic, partition: i32, ms: i64) -> Result<i64, LogError> {
-        self.log.offset_at(topic, partition, ms)
-    }
-
-    fn mark(&self, partition: i32) -> Result<Option<Mark>, LogError> {
-        self.log.mark(partition)
-    }
-
-    fn pauses(&self) -> Result<Box<dyn Pauses>, LogError> {
-        self.log.pauses()
-    }
-
-    fn consumers(&self) -> Result<Vec<String>, LogError> {
-        self.log.consumers()
-    }
-
-    fn consumer(&self, name: &str) -> Result<Consumer, LogError> {
-        self.log.consumer(name)
-    }
-}
-
-impl Log for Seat {
-    fn sequencer(&self) -> Result<Box<dyn SequencerLog>, LogError> {
-        Err(LogError::Fatal("this is a projection's side".to_owned()))
-    }
-
-    fn projection(&self, _: &str) -> Result<Box<dyn ProjectionSource>, LogError> {
-        Ok(Box::new(self.clone()))
-    }
-
-    fn note_progress(&self, _: &str, _: &[(Topic, i32, i64)]) -> Result<(), LogError> {
-        Ok(())
-    }
-
-    fn forget_consumer(&self, _: &str) -> Result<(), LogError> {
-        Ok(())
     }
 }

@@ -9,6 +9,7 @@ use tidings_wire::Codec;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::log::SimulatedLog;
+use crate::one_side::OneSide;
 use crate::run::START;
 use crate::sockets::line::EdgeEnd;
 use crate::sockets::side::{Sent, Side};
@@ -59,7 +60,7 @@ impl Server {
             let _within = runtime.enter();
             ByTurns::new(
                 config(),
-                Arc::new(side.clone()),
+                Arc::new(OneSide(side.clone())),
                 of.codec.clone(),
                 Arc::new(view.clone()),
                 Auth::hs256(&of.secret),

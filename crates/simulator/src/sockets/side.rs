@@ -2,13 +2,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
-use tidings_log::{
-    AppendDone, AppendError, Appender, Consumer, Follower, Log, LogError, LogReader, Mark, Pauses,
-    ProjectionSource, SequencerLog,
-};
+use tidings_log::{AppendDone, AppendError};
 use tidings_wire::{Record, Topic};
 
 use crate::log::SimulatedLog;
+use crate::one_side::Own;
 use crate::sockets::step::Append;
 
 /// An edge's side of the log. The simulator holds a second handle to it and
@@ -91,7 +89,11 @@ impl Side {
 /// There was nothing to fail.
 pub(crate) struct Nothing;
 
-impl Appender for Side {
+impl Own for Side {
+    fn log(&self) -> &SimulatedLog {
+        &self.log
+    }
+
     fn append(&self, topic: Topic, partition: i32, record: Record, done: AppendDone) {
         let command = Sent {
             topic,
@@ -99,57 +101,5 @@ impl Appender for Side {
             record,
         };
         self.waiting().push_back(Waiting { command, done });
-    }
-}
-
-impl LogReader for Side {
-    fn partitions(&self) -> i32 {
-        self.log.partitions()
-    }
-
-    fn watermarks(&self, topic: Topic, partition: i32) -> Result<(i64, i64), LogError> {
-        self.log.watermarks(topic, partition)
-    }
-
-    fn follow(&self, starts: &[(Topic, i32, i64)]) -> Result<Box<dyn Follower>, LogError> {
-        self.log.follow(starts)
-    }
-
-    fn offset_at(&self, topic: Topic, partition: i32, ms: i64) -> Result<i64, LogError> {
-        self.log.offset_at(topic, partition, ms)
-    }
-
-    fn mark(&self, partition: i32) -> Result<Option<Mark>, LogError> {
-        self.log.mark(partition)
-    }
-
-    fn pauses(&self) -> Result<Box<dyn Pauses>, LogError> {
-        self.log.pauses()
-    }
-
-    fn consumers(&self) -> Result<Vec<String>, LogError> {
-        self.log.consumers()
-    }
-
-    fn consumer(&self, name: &str) -> Result<Consumer, LogError> {
-        self.log.consumer(name)
-    }
-}
-
-impl Log for Side {
-    fn sequencer(&self) -> Result<Box<dyn SequencerLog>, LogError> {
-        Err(LogError::Fatal("this is an edge's side".to_owned()))
-    }
-
-    fn projection(&self, _: &str) -> Result<Box<dyn ProjectionSource>, LogError> {
-        Err(LogError::Fatal("this is an edge's side".to_owned()))
-    }
-
-    fn note_progress(&self, _: &str, _: &[(Topic, i32, i64)]) -> Result<(), LogError> {
-        Ok(())
-    }
-
-    fn forget_consumer(&self, _: &str) -> Result<(), LogError> {
-        Ok(())
     }
 }
