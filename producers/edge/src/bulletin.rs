@@ -8,15 +8,15 @@ pub(crate) struct Bulletin<T> {
     changed: Notify,
 }
 
-impl<T: Clone> Bulletin<T> {
+impl<T> Bulletin<T> {
     pub(crate) fn new(value: T) -> Self {
         let (value, changed) = (Mutex::new(value), Notify::new());
         Self { value, changed }
     }
 
-    /// What it says now.
-    pub(crate) fn get(&self) -> T {
-        self.value.lock().clone()
+    /// Looks at what it says now.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.value.lock())
     }
 
     /// Changes what it says.
@@ -65,6 +65,6 @@ mod tests {
             waiting.await.unwrap();
         }
         assert_eq!(*woken.lock(), [(0, 2), (1, 2), (2, 2), (3, 2)]);
-        assert_eq!(bulletin.get(), 2);
+        assert_eq!(bulletin.look(|value| *value), 2);
     }
 }

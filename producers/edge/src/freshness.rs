@@ -25,7 +25,7 @@ pub(crate) struct Freshness {
 }
 
 /// The view's positions when they were asked for last.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Known {
     /// When the question was put: they are at least this far since then.
     asked: Option<Instant>,
@@ -78,7 +78,7 @@ impl Freshness {
                     })
                 })
         };
-        if covers(&self.known.get()) {
+        if self.known.look(covers) {
             return Ok(());
         }
         let _waiting = self.wait_for_poller();
@@ -119,7 +119,7 @@ impl Freshness {
                     }
                     offsets
                 });
-            let moves = offsets.is_some() && self.known.get().offsets != offsets;
+            let moves = offsets.is_some() && self.known.look(|known| known.offsets != offsets);
             self.known.post(|known| *known = Known { asked, offsets });
             pause = match moves {
                 true => FIRST_PAUSE,
